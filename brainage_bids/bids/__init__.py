@@ -1,0 +1,1 @@
+"""The only door in and out of a dataset: queries, phenotype tables, names, sidecars and atomic writing."""

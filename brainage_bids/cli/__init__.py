@@ -1,0 +1,1 @@
+"""Command lines: arguments become settings, settings become runs, runs become an exit code."""

@@ -1,0 +1,1 @@
+"""Explanations of a network's estimate: relevance maps and their summaries per region."""

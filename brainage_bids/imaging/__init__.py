@@ -1,0 +1,1 @@
+"""Pure functions on arrays and images; no files, no nipype."""

@@ -1,0 +1,1 @@
+"""The nipype rim: thin classes that open files and call one function below."""

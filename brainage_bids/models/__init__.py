@@ -1,0 +1,1 @@
+"""Model folders: card, registry, weights, input contract and inference of an age."""

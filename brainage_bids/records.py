@@ -1,0 +1,130 @@
+"""The typed things that pass between the rooms of the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Mapping
+
+SPACE = "MNI152NLin2009aSym"
+
+FLAGS: Mapping[str, str] = {
+    # about the phenotype
+    "age_missing": "The age of this participant is not known, so the brain-age gap is not computed.",
+    "age_censored": "The age was given as a bound such as '89+' and is read as that bound.",
+    "age_not_per_session": "The age is the one of participants.tsv; no age is recorded for this session.",
+    "age_out_of_range": "The age lies outside the ages on which the model was trained.",
+    "prediction_out_of_range": "The brain age lies outside the ages on which the model was trained.",
+    # about the image
+    "poor_resolution": "The voxels are larger than 2 mm in one direction; fine structures are not resolved.",
+    "poor_snr": "The signal-to-noise ratio is low.",
+    "poor_contrast": "Grey and white matter are hardly told apart (contrast-to-noise or joint variation).",
+    "motion_suspected": "Ghosting or blurring is likely (entropy focus criterion or foreground-background energy).",
+    "strong_bias_field": "The intensity bias field is unusually strong.",
+    "cropped_brain": "The brain touches the border of the image; part of it may be missing.",
+    "implausible_brain_volume": "The volume of the brain mask lies outside what human brains measure.",
+    "implausible_tissue_ratio": "The share of grey matter in grey plus white matter is implausible.",
+    "poor_registration": "The alignment to the template is poor; maps and age may be wrong.",
+    "folded_warp": "The non-linear warp folds space in places.",
+    "header_repaired": "The image header was invalid and was repaired; left and right may be uncertain.",
+    # about the model
+    "input_mismatch": "The preprocessing differs from the one the model was trained on.",
+}
+"""Closed list of flag codes with their meaning in words (the ``flags`` column of every table of ours)."""
+
+
+class UnusableInput(ValueError):
+    """An input cannot be processed; the message is one sentence: what, which file, what to do."""
+
+
+class BadDataset(ValueError):
+    """The dataset as a whole is unusable (exit code 65)."""
+
+
+class BadConfiguration(ValueError):
+    """A setting, model or configuration file is wrong (exit code 78)."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image file chosen for a modality of one session.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute path of the image.
+    modality : str
+        ``"T1w"``; later ``"FLAIR"``, ``"swi"``, ``"cbv"``.
+    entities : Mapping[str, str]
+        BIDS entities of the name, by long name (``subject``, ``session``, ``acquisition``…).
+    reason : str
+        Why this file was chosen, in words (``"only T1w"``, ``"highest resolution of 2 T1w"``).
+    metadata : Mapping[str, object]
+        Sidecar metadata after BIDS inheritance; empty if there is none.
+    """
+
+    path: Path
+    modality: str
+    entities: Mapping[str, str]
+    reason: str
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One visit of one participant; the unit that is processed."""
+
+    participant_id: str  # "sub-01"
+    session_id: str | None  # "ses-1", or None in a dataset without sessions
+    scans: Mapping[str, Scan]  # modality -> the scan that was chosen
+    age: float | None = None  # years
+    sex: Literal["F", "M"] | None = None
+    site: str | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """``sub-X[_ses-Y]``, the B of every output name."""
+        return self.participant_id + (f"_{self.session_id}" if self.session_id else "")
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One person with all sessions that are to be processed."""
+
+    participant_id: str
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True)
+class AgeEstimate:
+    """One estimate of brain age by one model; a row of ``B_brainage.tsv``.
+
+    Ages in years. ``sd`` is the predictive standard deviation, ``sd_within`` and ``sd_between`` its parts over base
+    models and sub-ensembles (None where the model has no ensemble), ``low``/``high`` the bounds of the interval of level
+    ``interval_level``.
+    """
+
+    model: str
+    modality: str
+    brain_age: float
+    sd: float | None
+    sd_within: float | None
+    sd_between: float | None
+    low: float | None
+    high: float | None
+    interval_level: float
+    interval_method: Literal["gaussian", "conformal", "ensemble"] | None
+    flags: tuple[str, ...]
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one session (or a whole participant, ``session_id=None``) could not be finished."""
+
+    participant_id: str
+    session_id: str | None
+    stage: str  # "read", "conform", "brain mask", …
+    message: str  # one sentence: what, which file, what to do
+    detail: str = ""  # traceback, for the log

@@ -1,0 +1,1 @@
+"""Error measures, tests and effect sizes that return tidy tables."""

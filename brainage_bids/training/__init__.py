@@ -1,0 +1,1 @@
+"""From preprocessed participants to a model folder: splits, fits, nested cross-validation."""

@@ -1,0 +1,1 @@
+"""nipype graphs, one job each, without arithmetic of their own."""
