@@ -1,0 +1,86 @@
+"""A person's images in the template's space: warped T1w, and tissue maps modulated so that they keep the native volume."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainage_bids.imaging.grids import Grid, antialias_fwhm, sample
+from brainage_bids.imaging.modulate import jacobian_determinant, modulate
+from brainage_bids.imaging.smooth import smooth
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
+
+_PLANES_AT_ONCE = 40
+
+
+def to_template(volume: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap, grid: Grid, *, warped: bool = True) -> np.ndarray:
+    """Resample an image of a person onto a grid of the template, trilinear, smoothed first where the grid is coarser.
+
+    Parameters
+    ----------
+    volume : ndarray, (X, Y, Z) float32
+        The image.
+    affine : ndarray, (4, 4)
+        Its voxel index to mm.
+    spatial_map : SpatialMap
+        From `registration.register`.
+    grid : Grid
+        Where to.
+    warped : bool
+        False applies the affine alone.
+
+    Returns
+    -------
+    ndarray, grid.shape, float32
+    """
+    index_map = np.linalg.inv(affine) @ spatial_map.affine @ grid.affine
+    fwhm = antialias_fwhm(index_map)
+    if np.any(fwhm > 0):
+        volume = smooth(volume, tuple(fwhm), (1.0, 1.0, 1.0))
+    out = np.empty(grid.shape, dtype=np.float32)
+    for start in range(0, grid.shape[2], _PLANES_AT_ONCE):
+        stop = min(start + _PLANES_AT_ONCE, grid.shape[2])
+        out[..., start:stop] = sample(volume, affine, spatial_map.to_person(_points(grid, start, stop), warped=warped))
+    return out
+
+
+def local_volume_change(spatial_map: SpatialMap) -> np.ndarray:
+    """Jacobian determinant of the warp (without the affine) on `WARP_GRID`, (121, 145, 121) float32."""
+    return jacobian_determinant(spatial_map.displacement, WARP_GRID.affine)
+
+
+def modulated_maps(
+    probabilities: dict[str, np.ndarray], affine: np.ndarray, spatial_map: SpatialMap, jacobian: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tissue probabilities warped to 1.5 mm and multiplied by the local change of volume.
+
+    The sum over voxels × 3.375 mm³ is the tissue's volume in the person (Ashburner & Friston 2000,
+    doi:10.1006/nimg.2000.0582).
+
+    Parameters
+    ----------
+    probabilities : dict of str to ndarray, (X, Y, Z)
+        By tissue, 0–1, on the person's grid.
+    affine : ndarray, (4, 4)
+        Voxel index to mm of that grid.
+    spatial_map : SpatialMap
+        From `registration.register`.
+    jacobian : ndarray, (121, 145, 121)
+        From `local_volume_change`.
+
+    Returns
+    -------
+    dict of str to ndarray, (121, 145, 121) float32
+    """
+    scale = abs(float(np.linalg.det(spatial_map.affine[:3, :3])))
+    return {
+        tissue: modulate(to_template(np.asarray(volume, dtype=np.float32), affine, spatial_map, WARP_GRID), jacobian, scale)
+        for tissue, volume in probabilities.items()
+    }
+
+
+def _points(grid: Grid, start: int, stop: int) -> np.ndarray:
+    axes = [np.float32(o) + np.float32(grid.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(grid.origin_mm, grid.shape)]
+    axes[2] = axes[2][start:stop]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
