@@ -26,8 +26,8 @@ def write_transforms(spatial_map: SpatialMap, forward: str | Path, inverse: str 
 
     Notes
     -----
-    An ITK composite applies its last member first. Parameters are stored as float32 with lossless compression, which
-    keeps a pair of fields near 20 MB; ITK converts while it reads.
+    An ITK composite applies its last member first. Fields are stored as float32, rounded to 2⁻¹⁰ mm (a micrometre, far
+    below their error), which lets gzip halve the file; ITK converts while it reads.
     """
     _write(forward, [_affine(spatial_map.affine), _field(spatial_map.displacement)])
     _write(inverse, [_field(spatial_map.inverse), _affine(np.linalg.inv(spatial_map.affine))])
@@ -56,7 +56,8 @@ def _field(vectors: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
     shape = np.array(WARP_GRID.shape, dtype=float)
     origin = _LPS * np.array(WARP_GRID.origin_mm)
     fixed = np.concatenate([shape, origin, [WARP_GRID.voxel_mm] * 3, np.diag(_LPS).ravel()])
-    parameters = np.transpose(vectors * _LPS.astype(np.float32), (2, 1, 0, 3)).ravel()
+    rounded = np.rint(vectors * np.float32(1024)) / np.float32(1024)
+    parameters = np.transpose(rounded * _LPS.astype(np.float32), (2, 1, 0, 3)).ravel()
     return "DisplacementFieldTransform", fixed, parameters.astype(np.float32)
 
 

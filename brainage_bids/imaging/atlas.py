@@ -1,0 +1,155 @@
+"""BrainageAseg: the probability of every aseg structure, and of what lies around the brain, at each place of the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from brainage_bids.imaging.volumes import Region, read_regions
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, field_at
+
+NAME = "BrainageAseg"
+
+OUTSIDE: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("soft tissue", (507,)),
+    ("scalp", (511,)),
+    ("skull", (515,)),
+    ("marrow", (516,)),
+    ("other tissue", (502, 506, 508, 509, 512, 514, 530)),
+    ("background", (0,)),
+)
+"""Classes of what is neither brain nor fluid, and the codes of the source maps in each. They are the last channels."""
+
+MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 85: 28, 72: 14, 136: 3, 137: 42, 163: 3, 164: 42}
+"""Codes of the source maps that are too small or too rare for a class of their own, and the class that takes them in:
+lesions and vessels into white matter, the chiasm into the ventral diencephalon, the fifth ventricle into the third, basal
+forebrain and claustrum-like grey into cortex."""
+
+KEPT_AROUND_MM = 20.0
+"""Further from the brain than this the atlas says only "background": nothing reads it there, and the file stays small."""
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Probabilities of structures on `WARP_GRID`.
+
+    Attributes
+    ----------
+    regions : tuple of Region
+        The structures, in the order of the first channels; the classes of `OUTSIDE` follow.
+    probabilities : ndarray, (121, 145, 121, K + 6) uint8
+        255 × P(class); sums to about 255 over the last axis.
+    """
+
+    regions: tuple[Region, ...]
+    probabilities: np.ndarray
+
+    def __post_init__(self):
+        """Check that the channels fit the regions."""
+        wanted = (*WARP_GRID.shape, len(self.regions) + len(OUTSIDE))
+        if self.probabilities.shape != wanted:
+            raise ValueError(f"an atlas of {len(self.regions)} regions has the shape {wanted}, not {self.probabilities.shape}")
+
+    def at(self, spatial_map: SpatialMap, points: np.ndarray) -> np.ndarray:
+        """Probabilities (N, K + 6) float32, summing to 1, at points (N, 3) mm of a person."""
+        values = field_at(self.probabilities, spatial_map.to_template(points))
+        return values / np.maximum(values.sum(axis=1, keepdims=True), 1e-6)
+
+    def inside(self) -> np.ndarray:
+        """P(brain or its fluid) on `WARP_GRID`, (121, 145, 121) float32."""
+        return self.probabilities[..., : len(self.regions)].sum(axis=-1, dtype=np.float32) / np.float32(255)
+
+
+def load_atlas(path: str | Path | None = None) -> Atlas:
+    """Read an atlas written by `save_atlas`; the packaged BrainageAseg by default."""
+    import nibabel as nib
+
+    if path is None:
+        with resources.as_file(resources.files("brainage_bids") / "data" / "atlas" / f"{NAME}_probseg.nii.gz") as packaged:
+            return Atlas(read_regions(), np.asarray(nib.load(packaged).dataobj))
+    return Atlas(read_regions(), np.asarray(nib.load(path).dataobj))
+
+
+def save_atlas(atlas: Atlas, path: str | Path) -> None:
+    """Write an atlas as a 4-D uint8 NIfTI, one volume a class."""
+    import nibabel as nib
+
+    image = nib.Nifti1Image(atlas.probabilities, WARP_GRID.affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def from_samples(samples: Iterable[np.ndarray], regions: Sequence[Region], fwhm_mm: float = 2.0) -> Atlas:
+    """Average label maps of several people, each with its mirror image, into an atlas.
+
+    The template is symmetric, so a person reflected at the midplane, left and right codes exchanged, is a second person.
+
+    Parameters
+    ----------
+    samples : iterable of ndarray, (S, 121, 145, 121) integer
+        For each person the codes at S places inside every voxel of `WARP_GRID`.
+    regions : sequence of Region
+        The structures.
+    fwhm_mm : float
+        Gaussian smoothing of the mean: what a few people cannot show of where a structure may lie.
+
+    Returns
+    -------
+    Atlas
+
+    Raises
+    ------
+    ValueError
+        If a code belongs to no region and to no class of `OUTSIDE`.
+    """
+    from brainage_bids.imaging.smooth import smooth
+
+    channels = len(regions) + len(OUTSIDE)
+    total = np.zeros((channels, *WARP_GRID.shape), dtype=np.float32)
+    for person in samples:
+        _count(_channel_of_code(regions, person)[person], total)
+    mirrored = total[_mirror(regions), ::-1]
+    for channel in range(channels):
+        mirrored[channel] = smooth(total[channel] + mirrored[channel], fwhm_mm, (WARP_GRID.voxel_mm,) * 3)
+    mirrored /= np.maximum(mirrored.sum(axis=0), 1e-6)
+    brain = mirrored[: len(regions)].sum(axis=0) > 1 / 255
+    far = ndimage.distance_transform_edt(~brain, sampling=WARP_GRID.voxel_mm) > KEPT_AROUND_MM
+    mirrored[:, far] = 0
+    mirrored[-1, far] = 1
+    return Atlas(tuple(regions), np.ascontiguousarray(np.moveaxis(np.rint(mirrored * 255).astype(np.uint8), 0, -1)))
+
+
+def _count(channels: np.ndarray, total: np.ndarray) -> None:
+    """Add to `total` (C, X, Y, Z) how many of the S places of every voxel belong to each channel."""
+    present = np.flatnonzero(np.bincount(channels.ravel(), minlength=len(total)))
+    for channel in present:
+        total[channel] += np.count_nonzero(channels == channel, axis=0).astype(np.float32)
+
+
+def _channel_of_code(regions: Sequence[Region], codes: np.ndarray) -> np.ndarray:
+    """Look-up table from a code of the source maps to the atlas's channel."""
+    table = {region.index: channel for channel, region in enumerate(regions)}
+    table.update({old: table[new] for old, new in MERGED.items() if new in table})
+    for channel, (_, outer) in enumerate(OUTSIDE, start=len(regions)):
+        table.update(dict.fromkeys(outer, channel))
+    present = np.flatnonzero(np.bincount(codes.ravel()))
+    unknown = [int(code) for code in present if int(code) not in table]
+    if unknown:
+        raise ValueError(f"the label map holds codes that belong to no class of the atlas: {unknown}")
+    lookup = np.zeros(int(present.max()) + 1, dtype=np.uint8)
+    for code in present:
+        lookup[code] = table[int(code)]
+    return lookup
+
+
+def _mirror(regions: Sequence[Region]) -> list[int]:
+    """For every channel the channel of the same structure of the other hemisphere."""
+    by_name = {region.name: channel for channel, region in enumerate(regions)}
+    swap = {"L": ("Left-", "Right-"), "R": ("Right-", "Left-")}
+    partners = [by_name[r.name.replace(*swap[r.hemisphere])] if r.hemisphere in swap else i for i, r in enumerate(regions)]
+    return [*partners, *range(len(regions), len(regions) + len(OUTSIDE))]

@@ -1,0 +1,234 @@
+"""Nodes from the raw T1w to masks, tissues and the way to the template."""
+
+from __future__ import annotations
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec, traits
+
+
+class ConformInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=False, mandatory=True, desc="a raw scan")
+
+
+class ConformOutputSpec(TraitedSpec):
+    out_file = File(exists=True)
+    flags = traits.List(traits.Str)
+    notes = traits.List(traits.Str)
+
+
+class Conform(SimpleInterface):
+    """Read, check and reorient a scan (``imaging.conform``)."""
+
+    input_spec, output_spec = ConformInputSpec, ConformOutputSpec
+
+    def _run_interface(self, runtime):
+        from brainage_bids.imaging.conform import conform, load_scan
+        from brainage_bids.interfaces.images import save
+
+        conformed = conform(load_scan(self.inputs.in_file), self.inputs.in_file)
+        data = conformed.image.get_fdata(dtype="float32", caching="unchanged")
+        self._results["out_file"] = save(data, conformed.image.affine, f"{runtime.cwd}/conformed.nii")
+        self._results["flags"], self._results["notes"] = list(conformed.flags), list(conformed.notes)
+        return runtime
+
+
+class FindBrainInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="a conformed T1w")
+    mode = traits.Enum("auto", "skip", "force", usedefault=True, desc="is the brain extracted already?")
+    device = traits.Enum("cpu", "cuda", usedefault=True)
+    threads = traits.Int(1, usedefault=True)
+
+
+class FindBrainOutputSpec(TraitedSpec):
+    mask_file = File(exists=True)
+    stripped = traits.Bool(desc="the image came without its skull")
+
+
+class FindBrain(SimpleInterface):
+    """First brain mask (``imaging.brain_mask``)."""
+
+    input_spec, output_spec = FindBrainInputSpec, FindBrainOutputSpec
+
+    def _run_interface(self, runtime):
+        from brainage_bids.imaging import brain_mask
+        from brainage_bids.interfaces.images import load, save
+
+        data, affine = load(self.inputs.in_file)
+        mode = self.inputs.mode
+        stripped = mode == "skip" or (mode == "auto" and brain_mask.looks_stripped(data, affine))
+        if stripped:
+            mask = brain_mask.mask_of_stripped(data)
+        else:
+            mask = brain_mask.find_brain(data, affine, device=self.inputs.device, threads=self.inputs.threads)
+        self._results["mask_file"] = save(mask.astype("uint8"), affine, f"{runtime.cwd}/mask.nii")
+        self._results["stripped"] = bool(stripped)
+        return runtime
+
+
+class CorrectBiasInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    mask_file = File(exists=True, mandatory=True)
+    threads = traits.Int(1, usedefault=True)
+
+
+class CorrectBiasOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="corrected intensities, int16 with a slope")
+
+
+class CorrectBias(SimpleInterface):
+    """Remove the bias field (``imaging.bias_field``)."""
+
+    input_spec, output_spec = CorrectBiasInputSpec, CorrectBiasOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from brainage_bids.imaging.bias_field import bias_field
+        from brainage_bids.interfaces.images import load, save_scaled
+
+        data, affine = load(self.inputs.in_file)
+        mask = load(self.inputs.mask_file)[0] > 0
+        data = data / bias_field(data, affine, mask, threads=self.inputs.threads)
+        top = max(float(np.percentile(data[mask], 99.9)) * 3, float(np.percentile(data[::2, ::2, ::2], 99.9)))
+        self._results["out_file"] = save_scaled(data, affine, f"{runtime.cwd}/corrected.nii", dtype=np.int16, top=top)
+        return runtime
+
+
+class RegisterInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w")
+    mask_file = File(exists=True, mandatory=True)
+    sloppy = traits.Bool(False, usedefault=True)
+
+
+class RegisterOutputSpec(TraitedSpec):
+    forward = File(exists=True)
+    inverse = File(exists=True)
+
+
+class Register(SimpleInterface):
+    """Register to the template (``imaging.registration``)."""
+
+    input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
+
+    def _run_interface(self, runtime):
+        from brainage_bids.imaging.crop import bounding_box, crop
+        from brainage_bids.imaging.grids import voxel_sizes
+        from brainage_bids.imaging.registration import register
+        from brainage_bids.imaging.transforms import write_transforms
+        from brainage_bids.interfaces.images import load, load_probability
+
+        data, affine = load_probability(self.inputs.in_file)
+        mask = load(self.inputs.mask_file)[0] > 0
+        data[~mask] = 0
+        part, part_affine = crop(data, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
+        spatial_map = register(part, part_affine, threads=1, sloppy=self.inputs.sloppy)  # one thread: same input, same bits
+        self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"
+        write_transforms(spatial_map, self._results["forward"], self._results["inverse"])
+        return runtime
+
+
+class SegmentInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w")
+    mask_file = File(exists=True, mandatory=True)
+    forward = File(exists=True, mandatory=True)
+    inverse = File(exists=True, mandatory=True)
+    stripped = traits.Bool(mandatory=True)
+    threads = traits.Int(1, usedefault=True)
+
+
+class SegmentOutputSpec(TraitedSpec):
+    mask_file = File(exists=True, desc="the refined brain mask")
+    dseg = File(exists=True)
+    aseg = File(exists=True)
+    probseg_GM = File(exists=True)
+    probseg_WM = File(exists=True)
+    probseg_CSF = File(exists=True)
+
+
+class Segment(SimpleInterface):
+    """Tissues and structures (``imaging.tissues``)."""
+
+    input_spec, output_spec = SegmentInputSpec, SegmentOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from brainage_bids.imaging.tissues import segment_brain
+        from brainage_bids.imaging.transforms import read_transforms
+        from brainage_bids.interfaces.images import load, load_probability, save, save_scaled
+
+        data, affine = load_probability(self.inputs.in_file)
+        mask = load(self.inputs.mask_file)[0] > 0
+        spatial_map = read_transforms(self.inputs.forward, self.inputs.inverse)
+        found = segment_brain(data, affine, mask, spatial_map, stripped=self.inputs.stripped, threads=self.inputs.threads)
+        self._results["mask_file"] = save(found.brain.astype("uint8"), affine, f"{runtime.cwd}/brain.nii")
+        self._results["dseg"] = save(found.dseg(), affine, f"{runtime.cwd}/dseg.nii")
+        self._results["aseg"] = save(found.labels, affine, f"{runtime.cwd}/aseg.nii")
+        for tissue, volume in found.tissues.items():
+            path = f"{runtime.cwd}/{tissue}.nii"
+            self._results[f"probseg_{tissue}"] = save_scaled(volume, affine, path, dtype=np.uint8, top=1.0)
+        return runtime
+
+
+class AdoptInputSpec(BaseInterfaceInputSpec):
+    t1w = File(exists=True, mandatory=True, desc="bias-corrected T1w of another app")
+    mask = File(exists=True, mandatory=True)
+    dseg = File(exists=True)
+    probseg_GM = File(exists=True)
+    probseg_WM = File(exists=True)
+    probseg_CSF = File(exists=True)
+
+
+class AdoptOutputSpec(TraitedSpec):
+    preproc = File(exists=True)
+    brain = File(exists=True)
+    stripped = traits.Bool
+    flags = traits.List(traits.Str)
+    notes = traits.List(traits.Str)
+    out_dseg = File(exists=True)
+    out_probseg_GM = File(exists=True)
+    out_probseg_WM = File(exists=True)
+    out_probseg_CSF = File(exists=True)
+
+
+class Adopt(SimpleInterface):
+    """Bring another app's native-space files to our orientation and encoding, and check that they share one grid."""
+
+    input_spec, output_spec = AdoptInputSpec, AdoptOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from brainage_bids.imaging.brain_mask import looks_stripped
+        from brainage_bids.interfaces.images import save, save_scaled
+
+        data, affine, conformed = self._read("t1w")
+        mask = self._read("mask", affine, data.shape)[0] > 0
+        self._results["preproc"] = save_scaled(data, affine, f"{runtime.cwd}/preproc.nii", dtype=np.int16, top=float(data.max()))
+        self._results["brain"] = save(mask.astype("uint8"), affine, f"{runtime.cwd}/mask.nii")
+        self._results["stripped"] = looks_stripped(data, affine)
+        self._results["flags"], self._results["notes"] = list(conformed.flags), list(conformed.notes)
+        for tissue in ("GM", "WM", "CSF"):
+            if getattr(self.inputs, f"probseg_{tissue}"):
+                volume = self._read(f"probseg_{tissue}", affine, data.shape)[0]
+                path = f"{runtime.cwd}/{tissue}.nii"
+                self._results[f"out_probseg_{tissue}"] = save_scaled(volume, affine, path, dtype=np.uint8, top=1.0)
+        if self.inputs.dseg:
+            labels = np.rint(self._read("dseg", affine, data.shape)[0]).astype("uint8")
+            self._results["out_dseg"] = save(labels, affine, f"{runtime.cwd}/dseg.nii")
+        return runtime
+
+    def _read(self, key, affine=None, shape=None):
+        import nibabel as nib
+        import numpy as np
+
+        from brainage_bids.imaging.conform import conform, load_scan
+        from brainage_bids.records import UnusableInput
+
+        path = getattr(self.inputs, key)
+        if key == "t1w":
+            conformed = conform(load_scan(path), path)
+            return conformed.image.get_fdata(dtype=np.float32), conformed.image.affine, conformed
+        image = nib.as_closest_canonical(load_scan(path))
+        if image.shape[:3] != shape or not np.allclose(image.affine, affine, atol=1e-2):
+            raise UnusableInput(f"{path} is not on the grid of the T1w that it belongs to, so it cannot be reused; leave that dataset out.")
+        return np.squeeze(image.get_fdata(dtype=np.float32)), image.affine, None

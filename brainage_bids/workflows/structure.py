@@ -1,0 +1,113 @@
+"""From a raw T1w to a bias-corrected image, masks, tissues, structures and the way to the template."""
+
+from __future__ import annotations
+
+from nipype import Workflow
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node
+
+
+def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bool, name: str = "structure_wf") -> Workflow:
+    """Build the graph of one T1w.
+
+    Parameters
+    ----------
+    skull_strip : {"auto", "skip", "force"}
+        Whether the brain is looked for.
+    device : {"cpu", "cuda"}
+        Where the brain-mask network runs.
+    threads : int
+        Threads a node may use.
+    sloppy : bool
+        Coarse registration, for demonstrations.
+
+    Returns
+    -------
+    Workflow
+        Inputs (``inputnode``): t1w. Outputs (``outputnode``): preproc, mask, dseg, aseg, probseg_GM, probseg_WM,
+        probseg_CSF, xfm_forward, xfm_inverse, stripped, flags, notes.
+    """
+    from brainage_bids.interfaces.collect import Collect
+    from brainage_bids.interfaces.structure import Conform, CorrectBias, FindBrain, Register, Segment
+
+    inputs = Node(IdentityInterface(["t1w"]), name="inputnode")
+    outputs = Node(
+        Collect(
+            ["preproc", "mask", "dseg", "aseg", "probseg_GM", "probseg_WM", "probseg_CSF"]
+            + ["xfm_forward", "xfm_inverse", "stripped", "flags", "notes"]
+        ),
+        name="outputnode",
+    )
+    conform = Node(Conform(), name="conform")
+    brain = Node(FindBrain(mode=skull_strip, device=device, threads=threads), name="brain_mask")
+    bias = Node(CorrectBias(threads=threads), name="bias_field")
+    register = Node(Register(sloppy=sloppy), name="registration")
+    segment = Node(Segment(threads=threads), name="tissues")
+
+    workflow = Workflow(name=name)
+    workflow.connect(
+        [
+            (inputs, conform, [("t1w", "in_file")]),
+            (conform, brain, [("out_file", "in_file")]),
+            (conform, bias, [("out_file", "in_file")]),
+            (brain, bias, [("mask_file", "mask_file")]),
+            (bias, register, [("out_file", "in_file")]),
+            (brain, register, [("mask_file", "mask_file")]),
+            (bias, segment, [("out_file", "in_file")]),
+            (brain, segment, [("mask_file", "mask_file"), ("stripped", "stripped")]),
+            (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
+            (conform, outputs, [("flags", "flags"), ("notes", "notes")]),
+            (brain, outputs, [("stripped", "stripped")]),
+            (bias, outputs, [("out_file", "preproc")]),
+            (register, outputs, [("forward", "xfm_forward"), ("inverse", "xfm_inverse")]),
+            (segment, outputs, [("mask_file", "mask"), ("dseg", "dseg"), ("aseg", "aseg")]),
+            (segment, outputs, [(f"probseg_{tissue}",) * 2 for tissue in ("GM", "WM", "CSF")]),
+        ]
+    )
+    return workflow
+
+
+def init_reuse_wf(*, threads: int, sloppy: bool, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
+    """Build the graph that starts from another app's bias-corrected T1w and brain mask.
+
+    Registration and structures are ours; tissue probabilities are the other app's where it has all three.
+
+    Parameters
+    ----------
+    threads, sloppy
+        As for `init_structure_wf`.
+    with_tissues : bool
+        The tissue maps and dseg are given.
+
+    Returns
+    -------
+    Workflow
+        Inputs: t1w (bias-corrected), mask, and with tissues dseg, probseg_GM, probseg_WM, probseg_CSF. Outputs as for
+        `init_structure_wf`.
+    """
+    from brainage_bids.interfaces.collect import Collect
+    from brainage_bids.interfaces.structure import Adopt, Register, Segment
+
+    tissue_names = ["dseg", "probseg_GM", "probseg_WM", "probseg_CSF"]
+    inputs = Node(IdentityInterface(["t1w", "mask", *tissue_names]), name="inputnode")
+    outputs = Node(
+        Collect(["preproc", "mask", "aseg", *tissue_names, "xfm_forward", "xfm_inverse", "stripped", "flags", "notes"]),
+        name="outputnode",
+    )
+    adopt = Node(Adopt(), name="adopt")
+    register = Node(Register(sloppy=sloppy), name="registration")
+    segment = Node(Segment(threads=threads), name="tissues")
+    workflow = Workflow(name=name)
+    workflow.connect(
+        [
+            (inputs, adopt, [("t1w", "t1w"), ("mask", "mask")] + ([(t, t) for t in tissue_names] if with_tissues else [])),
+            (adopt, register, [("preproc", "in_file"), ("brain", "mask_file")]),
+            (adopt, segment, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
+            (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
+            (adopt, outputs, [("preproc", "preproc"), ("brain", "mask"), ("stripped", "stripped"), ("flags", "flags"), ("notes", "notes")]),
+            (register, outputs, [("forward", "xfm_forward"), ("inverse", "xfm_inverse")]),
+            (segment, outputs, [("aseg", "aseg")]),
+            (adopt if with_tissues else segment, outputs, [((f"out_{t}" if with_tissues else t), t) for t in tissue_names]),
+        ]
+    )
+    return workflow
