@@ -1,0 +1,175 @@
+"""Finding what is to be processed in a raw dataset."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from brainage_bids.bids.inventory import Inventory, Skipped
+from brainage_bids.bids.layout import check_filters, find_images, read_filters
+from brainage_bids.bids.names import directories, parse_name, participant_folders, session_folders, with_prefix
+from brainage_bids.bids.phenotype import Phenotype, load_phenotype
+from brainage_bids.bids.reuse import Reused, find_preprocessed
+from brainage_bids.bids.selection import choose
+from brainage_bids.bids.tables import Inheritance, read_json_object
+from brainage_bids.records import BadDataset, Participant, Scan, Session
+
+MODALITY = "T1w"
+DERIVED = ("space", "desc", "res", "label", "seg", "from", "to")
+"""Entities that no raw image has."""
+
+
+def collect(
+    bids_dir: Path | str,
+    *,
+    participant_labels: Sequence[str] = (),
+    session_labels: Sequence[str] = (),
+    bids_filters: Mapping[str, Any] | Path | str | None = None,
+    phenotype_files: Sequence[Path | str] = (),
+    database_dir: Path | str | None = None,
+    derivatives: Mapping[str, Path] | None = None,
+) -> Inventory:
+    """Find the sessions to process, with one T1w each, looking into the folders of those asked for alone.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        A raw BIDS dataset.
+    participant_labels, session_labels : sequence of str
+        With or without ``sub-`` and ``ses-``; all if empty.
+    bids_filters : mapping or Path, optional
+        See `brainage_bids.bids.layout.read_filters`.
+    phenotype_files : sequence of Path
+        Further tables; see `brainage_bids.bids.phenotype.load_phenotype`.
+    database_dir : Path, optional
+        Where pybids keeps its index between runs.
+    derivatives : mapping, optional
+        Name to folder of preprocessing to take over; see `brainage_bids.bids.reuse.parse_derivatives`.
+
+    Returns
+    -------
+    Inventory
+
+    Raises
+    ------
+    BadDataset
+        If the folder does not exist, is no dataset, or its tables contradict themselves.
+    BadConfiguration
+        If a filter, a table of the user or the index is wrong.
+    """
+    bids_dir = Path(os.path.abspath(bids_dir))
+    problems = _check_dataset(bids_dir)
+    filters = read_filters(bids_filters) if isinstance(bids_filters, str | os.PathLike) else check_filters(bids_filters or {})
+    present = participant_folders(bids_dir)
+    named = list(dict.fromkeys(with_prefix(label, "sub-") for label in participant_labels))
+    wanted_sessions = {with_prefix(label, "ses-") for label in session_labels}
+    asked = [label for label in present if not named or label in named]
+    skipped = [Skipped(label, None, MODALITY, None, f"there is no folder {label}", True) for label in named if label not in present]
+    images = find_images(bids_dir, asked, MODALITY, filters, None if database_dir is None else Path(database_dir)) if asked else []
+    sessions, others = _by_session(bids_dir, images, wanted_sessions)
+    visits = {label: session_folders(bids_dir, label) for label in asked}
+    phenotype = load_phenotype(bids_dir, visits, phenotype_files)
+    inheritance = Inheritance(bids_dir)
+    participants = []
+    for label in asked:
+        built, left = _participant(label, sessions.get(label, {}), phenotype, inheritance)
+        participants += [built] if built else []
+        skipped += left + _without_image(label, visits[label], sessions.get(label, {}), wanted_sessions, named=bool(named))
+    skipped = sorted(skipped + others, key=lambda item: (item.participant_id, item.session_id or "", str(item.file or "")))
+    problems += [*inheritance.problems, *phenotype.problems()]
+    return Inventory(bids_dir, tuple(participants), tuple(skipped), tuple(problems), _reused(participants, visits, derivatives or {}))
+
+
+def _check_dataset(bids_dir: Path) -> list[str]:
+    """Return what is odd about the dataset as a whole.
+
+    Raises
+    ------
+    BadDataset
+        If it is no folder, or neither has a description nor participants.
+    """
+    if not bids_dir.is_dir():
+        raise BadDataset(f"The dataset {bids_dir} is not a folder; check the first argument.")
+    present = participant_folders(bids_dir)
+    path = bids_dir / "dataset_description.json"
+    problems = []
+    if not path.exists():
+        if not present:
+            raise BadDataset(f"{bids_dir} is no BIDS dataset: it has neither dataset_description.json nor folders sub-*.")
+        problems.append("The dataset has no dataset_description.json.")
+    description, odd = read_json_object(path)
+    problems += odd
+    if description.get("DatasetType") == "derivative":
+        problems.append("The dataset describes itself as a derivative; only images named as raw ones are processed.")
+    invalid = sorted({name for name in directories(bids_dir) if name.startswith("sub-")} - set(present))
+    if invalid:
+        problems.append(f"The folder(s) {', '.join(map(repr, invalid[:3]))} have names that BIDS does not allow and are left out.")
+    return problems
+
+
+def _by_session(bids_dir: Path, images: Sequence[Path], wanted: set[str]) -> tuple[dict[str, dict[str | None, list[Path]]], list[Skipped]]:
+    """Sort images by person and visit; leave out those whose name and place disagree, and derivatives."""
+    found: dict[str, dict[str | None, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    skipped = []
+    for path in images:
+        person, *inner = path.relative_to(bids_dir).parts
+        folder = inner[0] if inner[0].startswith("ses-") else None
+        if wanted and folder not in wanted:
+            continue
+        name = parse_name(path.name)
+        if name is None:
+            reason = "its name is not one of BIDS"
+        elif derived := [key for key in DERIVED if key in name.entities]:
+            reason = f"its name is one of a derivative ({derived[0]}-)"
+        elif name.entities.get("sub") != person.removeprefix("sub-") or name.entities.get("ses") != (
+            folder and folder.removeprefix("ses-")
+        ):
+            reason = "its name and its folder name different people or sessions"
+        else:
+            found[person][folder].append(path)
+            continue
+        skipped.append(Skipped(person, folder, MODALITY, path, reason))
+    return found, skipped
+
+
+def _participant(
+    label: str, found: Mapping[str | None, Sequence[Path]], phenotype: Phenotype, inheritance: Inheritance
+) -> tuple[Participant | None, list[Skipped]]:
+    """Build a person from the images of each visit; None without any."""
+    sessions, left = [], []
+    for visit in sorted(found, key=lambda value: value or ""):
+        choice = choose(found[visit], MODALITY)
+        name = parse_name(choice.path.name)
+        entities = name.long_entities() if name else {}
+        scan = Scan(choice.path, MODALITY, entities, choice.reason, inheritance.metadata(choice.path))
+        record = phenotype.record(label, visit)
+        sessions.append(Session(label, visit, {MODALITY: scan}, record.age, record.sex, record.site, record.flags))
+        reason = f"{choice.path.name} was chosen ({choice.reason})"
+        left += [Skipped(label, visit, MODALITY, path, reason) for path in choice.others]
+    return (Participant(label, tuple(sessions)) if sessions else None), left
+
+
+def _without_image(
+    person: str, visits: Sequence[str], found: Mapping[str | None, object], wanted: set[str], *, named: bool
+) -> list[Skipped]:
+    """Say of a person, or of single visits of a person, that there is nothing to process."""
+    asked = [visit for visit in visits if not wanted or visit in wanted]
+    if found:
+        return [Skipped(person, visit, MODALITY, None, f"no {MODALITY} image in this session") for visit in asked if visit not in found]
+    if wanted and not asked:
+        return [Skipped(person, None, MODALITY, None, f"no session {' or '.join(sorted(wanted))}", named)]
+    return [Skipped(person, None, MODALITY, None, f"no {MODALITY} image to be used in any anat folder", named)]
+
+
+def _reused(participants: Sequence[Participant], visits: Mapping[str, Sequence[str]], derivatives: Mapping[str, Path]) -> dict[str, Reused]:
+    found = {}
+    for participant in participants:
+        for session in participant.sessions:
+            only = len(visits[participant.participant_id]) < 2
+            reused = find_preprocessed(derivatives, session.participant_id, session.session_id, only_session=only)
+            if reused is not None:
+                found[session.stem] = reused
+    return found
