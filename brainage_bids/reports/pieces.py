@@ -1,0 +1,234 @@
+"""The pieces of a participant's page: what was read from the output folder, filled into HTML templates that escape all text."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from brainage_bids.models.card import ModelCard
+from brainage_bids.reports import figures, words
+from brainage_bids.reports.boilerplate import installed_versions, write_methods
+from brainage_bids.reports.content import ParticipantView, Row, SessionView, flag_words, number
+
+if TYPE_CHECKING:
+    import jinja2
+
+PICTURES: Mapping[str, tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]] = {
+    "mask": ("Brain mask", (("lines", "Outline"), ("plain", "T1w alone")), ((figures.MASK_COLOUR, "border of the brain mask"),)),
+    "tissues": (
+        "Tissues",
+        (("lines", "Outlines"), ("fill", "Filled"), ("plain", "T1w alone")),
+        (
+            (figures.TISSUES[2][2], "border of white matter; filled: white matter"),
+            (figures.TISSUES[1][2], "outer border of grey and white matter; filled: grey matter"),
+            (figures.TISSUES[3][2], "filled: fluid"),
+            (figures.MASK_COLOUR, "border of all three"),
+        ),
+    ),
+    "registration": (
+        "Alignment to the template",
+        (("before", "Participant"), ("after", "Template"), ("alternate", "Alternate")),
+        ((figures.TEMPLATE_COLOUR, "the template's brain"), (figures.TEMPLATE_INNER_COLOUR, "the template's white matter")),
+    ),
+}
+"""Title, switches (first one is on) and key of each picture."""
+VOLUMES = (
+    ("GM", "Grey matter"),
+    ("WM", "White matter"),
+    ("brain", "Brain (grey and white matter)"),
+    ("CSF", "Cerebrospinal fluid"),
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A fragment of the page.
+
+    Attributes
+    ----------
+    desc : str
+        Which piece; the ``desc`` that ``spec.yml`` asks for.
+    session : int or None
+        Number of the session; None for the person as a whole, and where there are no sessions.
+    html : str
+    """
+
+    desc: str
+    session: int | None
+    html: str
+
+
+def anchor(index: int) -> str:
+    """Name of a session's heading in links."""
+    return f"session-{index + 1}"
+
+
+def render(
+    view: ParticipantView,
+    *,
+    version: str,
+    run_settings: str,
+    models: Mapping[str, ModelCard],
+    steps: tuple[str, ...],
+    out_dir: Path,
+) -> list[Piece]:
+    """Fill every piece of a page.
+
+    Parameters
+    ----------
+    view : ParticipantView
+        What is known of the person.
+    version : str
+        Version of the program.
+    run_settings : str
+        TOML text.
+    models : mapping
+        Card of each model by name.
+    steps : tuple of str
+        Steps of scans whose sidecar lists none.
+    out_dir : pathlib.Path
+        Links to figures are relative to it.
+
+    Returns
+    -------
+    list of Piece
+    """
+    env = _environment()
+    anchors = {session.session_id: anchor(index) for index, session in enumerate(view.sessions)}
+    methods = write_methods(_steps(view, steps), notes=_citations(view, models))
+    done = any(session.sidecar for session in view.sessions)
+    shared = [
+        ("summary", {"view": view, "anchors": anchors}),
+        ("errors", {"view": view}),
+        ("methods", {"done": done, "paragraphs": methods.paragraphs, "references": methods.references}),
+        ("run", {"version": version, "versions": _versions(), "settings": run_settings}),
+    ]
+    out = [Piece(desc, None, env.get_template(f"{desc}.html").render(values)) for desc, values in shared]
+    for index, session in enumerate(view.sessions):
+        place = index if session.session_id else None
+        for desc, template, values in _session_pieces(session, index, models, out_dir):
+            out.append(Piece(desc, place, env.get_template(template).render(values)))
+    return out
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("brainage_bids", "data/report/pieces"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    named = (words.years, words.interval_words, words.quality_value, words.quality_limits, number, flag_words)
+    env.globals.update({function.__name__: function for function in named})
+    return env
+
+
+def _session_pieces(
+    session: SessionView, index: int, models: Mapping[str, ModelCard], out_dir: Path
+) -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Name, template and values of the pieces of one session; a piece without content is left out."""
+    if session.estimates:
+        yield "brainage", "brainage.html", {"estimates": [_estimate(row, models) for row in session.estimates]}
+    if session.faults:
+        yield "failed", "failed.html", {"faults": session.faults}
+    if session.sidecar:
+        yield "scan", "scan.html", _scan(session.sidecar)
+    for name, path in session.figures.items():
+        label, picks, key = PICTURES[name]
+        address = "./" + quote(path.relative_to(out_dir).as_posix())
+        values = {"label": label, "picks": picks, "key": key, "name": f"{name}-{index}", "picture": _inline(path), "address": address}
+        yield name, "figure.html", values
+    if session.quality:
+        raised = dict.fromkeys(pair for row in session.quality for pair in flag_words(row.get("flag")))
+        rows = [{"metric": "", "description": "", "flag": None, "value": None} | dict(row) for row in session.quality]
+        yield "quality", "quality.html", {"rows": rows, "raised": tuple(raised), "names": words.QUALITY_NAMES}
+    if volumes := _volumes(session.volumes):
+        yield "volumes", "volumes.html", {"rows": volumes}
+
+
+def _estimate(row: Row, models: Mapping[str, ModelCard]) -> dict[str, object]:
+    card = models.get(row.get("model") or "")
+    columns = ("model", "modality", "brain_age", "brain_age_sd", "age", "pad", "pad_corrected", "bias_method", "flags")
+    return {
+        "row": dict.fromkeys(columns) | dict(row),
+        "picture": _age_picture(row, card),
+        "flags": flag_words(row.get("flags")),
+        "gap": words.gap_words(row),
+        "model": ["The card of this model was not found, so nothing can be said here."] if card is None else words.model_words(card),
+    }
+
+
+def _age_picture(row: Row, card: ModelCard | None):
+    """The picture of an estimate as inline SVG, the empty text without one."""
+    import tempfile
+
+    from brainage_bids.reports.ages import draw_age
+
+    brain_age = number(row.get("brain_age"))
+    if brain_age is None:
+        return ""
+    low, high, level, age = (number(row.get(key)) for key in ("brain_age_low", "brain_age_high", "interval_level", "age"))
+    with tempfile.TemporaryDirectory(prefix="brainage_report_") as folder:
+        path = Path(folder) / "age.svg"
+        training = None if card is None else words.training_ages(card)
+        draw_age(path, brain_age=brain_age, low=low, high=high, level=level or 0.95, age=age, training=training)
+        return _inline(path)
+
+
+def _inline(path: Path):
+    """An SVG of ours as part of a page: without its declaration, marked as HTML."""
+    from markupsafe import Markup
+
+    text = path.read_text(encoding="utf-8")
+    return Markup(text[text.index("<svg") :].strip())  # drawn by reports.figures, which escapes its text
+
+
+def _scan(sidecar: Mapping[str, object]) -> dict[str, object]:
+    sources = sidecar.get("Sources") or []
+    seconds = sidecar.get("Seconds")
+    times = [(str(step), float(value)) for step, value in seconds.items()] if isinstance(seconds, dict) else []
+    return {
+        "sources": [sources] if isinstance(sources, str) else [str(source) for source in sources],
+        "choice": sidecar.get("SourceChoice") or "",
+        "stripped": sidecar.get("InputSkullStripped"),
+        "seconds": [(step, f"{value:.0f}") for step, value in times],
+        "total": f"{sum(value for _, value in times):.0f}",
+    }
+
+
+def _volumes(row: Row) -> list[tuple[str, str, str]]:
+    """Volumes in millilitres, and as a share of the brain, of the columns in mm³ that are there."""
+    values = {key: number(row.get(key)) for key, _ in VOLUMES}
+    brain = values["brain"]
+    return [
+        (name, f"{values[key] / 1000:.0f}", f"{100 * values[key] / brain:.0f} %" if brain and key in ("GM", "WM") else "")
+        for key, name in VOLUMES
+        if values[key] is not None
+    ]
+
+
+def _steps(view: ParticipantView, default: tuple[str, ...]) -> list[str]:
+    """Steps of all sessions, each once; a session that lists none counts as having had the default ones."""
+    out: dict[str, None] = {}
+    for session in view.sessions:
+        done = session.sidecar.get("StepsDone")
+        out.update(dict.fromkeys(str(step) for step in done) if isinstance(done, list) and done else dict.fromkeys(default))
+    return list(out or dict.fromkeys(default))
+
+
+def _citations(view: ParticipantView, models: Mapping[str, ModelCard]) -> list[str]:
+    used = dict.fromkeys(row.get("model") or "" for session in view.sessions for row in session.estimates)
+    named = [models[name] for name in used if name in models]
+    return [f"Model {card.name}, version {card.version}: {card.citation.rstrip('.')}." for card in named if card.citation]
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = installed_versions()
+    return [("Python", platform.python_version())] + [(name, found[name]) for name in sorted(found) if name != "brainage_bids"]
