@@ -97,6 +97,7 @@ class RegisterInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w")
     mask_file = File(exists=True, mandatory=True)
     sloppy = traits.Bool(False, usedefault=True)
+    seed = traits.Int(1, usedefault=True)
 
 
 class RegisterOutputSpec(TraitedSpec):
@@ -120,7 +121,8 @@ class Register(SimpleInterface):
         mask = load(self.inputs.mask_file)[0] > 0
         data[~mask] = 0
         part, part_affine = crop(data, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
-        spatial_map = register(part, part_affine, threads=1, sloppy=self.inputs.sloppy)  # one thread: same input, same bits
+        # one thread: same input, same bits
+        spatial_map = register(part, part_affine, threads=1, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
         self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"
         write_transforms(spatial_map, self._results["forward"], self._results["inverse"])
         return runtime

@@ -63,9 +63,9 @@ STAGES: dict[str, tuple[Output, ...]] = {
 """Stages in their order, with the files of each; `preproc` is written last of its stage and carries the fingerprint."""
 
 
-def fingerprint(session: Session, *, skull_strip: str, sloppy: bool, reused: dict[str, Path]) -> str:
+def fingerprint(session: Session, *, skull_strip: str, sloppy: bool, seed: int, reused: dict[str, Path]) -> str:
     """Digest of all that decides the preprocessed images: the scan's bytes, the settings, reused files, our revision."""
-    digest = hashlib.sha256(json.dumps([REVISION, skull_strip, sloppy, sorted(reused)]).encode())
+    digest = hashlib.sha256(json.dumps([REVISION, skull_strip, sloppy, seed, sorted(reused)]).encode())
     for path in [session.scans["T1w"].path, *(reused[key] for key in sorted(reused))]:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -7,7 +7,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node
 
 
-def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bool, name: str = "structure_wf") -> Workflow:
+def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bool, seed: int, name: str = "structure_wf") -> Workflow:
     """Build the graph of one T1w.
 
     Parameters
@@ -20,6 +20,8 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
         Threads a node may use.
     sloppy : bool
         Coarse registration, for demonstrations.
+    seed : int
+        Of the registration's sample points.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
     conform = Node(Conform(), name="conform")
     brain = Node(FindBrain(mode=skull_strip, device=device, threads=threads), name="brain_mask")
     bias = Node(CorrectBias(threads=threads), name="bias_field")
-    register = Node(Register(sloppy=sloppy), name="registration")
+    register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
 
     workflow = Workflow(name=name)
@@ -67,14 +69,14 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
     return workflow
 
 
-def init_reuse_wf(*, threads: int, sloppy: bool, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
+def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
     """Build the graph that starts from another app's bias-corrected T1w and brain mask.
 
     Registration and structures are ours; tissue probabilities are the other app's where it has all three.
 
     Parameters
     ----------
-    threads, sloppy
+    threads, sloppy, seed
         As for `init_structure_wf`.
     with_tissues : bool
         The tissue maps and dseg are given.
@@ -95,7 +97,7 @@ def init_reuse_wf(*, threads: int, sloppy: bool, with_tissues: bool, name: str =
         name="outputnode",
     )
     adopt = Node(Adopt(), name="adopt")
-    register = Node(Register(sloppy=sloppy), name="registration")
+    register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
     workflow = Workflow(name=name)
     workflow.connect(

@@ -1,0 +1,144 @@
+"""The process of one participant: ``python -m brainage_bids.cli.child TASK.json PARENT_PID``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from brainage_bids import __version__
+from brainage_bids.cli.failures import forget_failures, write_failures
+from brainage_bids.records import BadConfiguration, Failure, Participant, Scan, Session
+from brainage_bids.settings import Settings
+
+LOGGER = logging.getLogger("brainage")
+OUT_OF_MEMORY = 75
+
+
+def main(argv: list[str]) -> int:
+    """Process a participant, write its report, and return 0 if all sessions are done, else 1."""
+    task_file, parent = Path(argv[0]), int(argv[1])
+    _die_with(parent)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    LOGGER.setLevel(logging.INFO)
+    task = json.loads(task_file.read_text(encoding="utf-8"))
+    settings = Settings.from_mapping(task["settings"], str(task_file))
+    participant = participant_of(task["participant"])
+    if task["what"] == "process" and settings.mem_mb:
+        _limit_memory(settings.mem_mb)
+    failures = []
+    if task["what"] == "process":
+        try:
+            failures = process(participant, settings, task)
+        except MemoryError:
+            return OUT_OF_MEMORY
+        except Exception as error:  # whatever it is, the participant has failed and the others go on
+            failures = [_lost(participant, error)]
+            write_failures(Path(settings.out_dir), failures)
+    report(participant.participant_id, settings)
+    return 1 if failures else 0
+
+
+def _lost(participant: Participant, error: Exception) -> Failure:
+    """The record of a participant who was lost to an error outside of the sessions."""
+    if isinstance(error, BadConfiguration):
+        return Failure(participant.participant_id, None, "configuration", str(error), traceback.format_exc())
+    message = f"The processing stopped with an error that was not foreseen ({type(error).__name__}: {error}); the log has the details."
+    LOGGER.exception("%s: %s", participant.participant_id, message)
+    return Failure(participant.participant_id, None, "processing", message, traceback.format_exc())
+
+
+def process(participant: Participant, settings: Settings, task: dict) -> list:
+    """Do what is missing of the participant; failures are recorded and returned."""
+    from brainage_bids.bids.reuse import Reused
+    from brainage_bids.bids.sink import sweep_partial
+    from brainage_bids.workflows.participant import process_participant
+    from brainage_bids.workflows.session import Plan
+
+    out_dir, work_dir = Path(settings.out_dir), Path(settings.work_dir)
+    sweep_partial(out_dir, participant.participant_id)
+    if task["clean"]:
+        shutil.rmtree(work_dir / participant.participant_id, ignore_errors=True)
+    reused = {
+        stem: Reused(value["dataset"], Path(value["root"]), {key: Path(path) for key, path in value["files"].items()})
+        for stem, value in task["reused"].items()
+    }
+    plan = Plan(
+        bids_dir=Path(settings.bids_dir),
+        out_dir=out_dir,
+        work_dir=work_dir,
+        skull_strip=settings.skull_strip,
+        device=_device(settings.device),
+        threads=settings.omp_nthreads,
+        sloppy=settings.sloppy,
+        seed=settings.random_seed,
+        models=settings.models,
+        model_dirs=tuple(map(Path, settings.model_dirs)),
+        reused=reused,
+    )
+    failures = process_participant(participant, plan)
+    forget_failures(out_dir, participant.participant_id, [session.session_id for session in participant.sessions])
+    write_failures(out_dir, failures)
+    if not failures:
+        shutil.rmtree(work_dir / participant.participant_id, ignore_errors=True)
+    return failures
+
+
+def report(participant_id: str, settings: Settings) -> None:
+    """Write the participant's page from what is there."""
+    from brainage_bids.models.registry import find_model
+    from brainage_bids.reports.page import write_participant_report
+
+    cards = [find_model(model, settings.model_dirs).card for model in settings.models]
+    write_participant_report(
+        Path(settings.out_dir),
+        participant_id,
+        version=__version__,
+        run_settings=settings.to_toml(),
+        models={card.name: card for card in cards},
+    )
+
+
+def participant_of(content: dict) -> Participant:
+    """A participant read back from JSON."""
+    sessions = []
+    for session in content["sessions"]:
+        scans = {key: Scan(**(scan | {"path": Path(scan["path"])})) for key, scan in session["scans"].items()}
+        sessions.append(Session(**(session | {"scans": scans, "flags": tuple(session["flags"])})))
+    return Participant(content["participant_id"], tuple(sessions))
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _limit_memory(megabytes: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
+
+
+def _die_with(parent: int) -> None:
+    """End this process group as soon as the parent is gone, so that a rerun never races with leftovers of a killed run."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

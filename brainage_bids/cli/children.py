@@ -1,0 +1,133 @@
+"""One child process a participant, some of them at once; one that dies is a failed participant and nothing more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from brainage_bids.cli.failures import write_failures
+from brainage_bids.records import Failure, Participant
+from brainage_bids.settings import Settings
+
+LOGGER = logging.getLogger("brainage")
+POLL_SECONDS = 0.1
+OUT_OF_MEMORY = 75
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a participant ended."""
+
+    participant_id: str
+    done: bool
+    seconds: float
+
+
+@dataclass
+class _Child:
+    participant: Participant
+    process: subprocess.Popen
+    task: Path
+    started: float
+
+
+def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool = False, clean: bool = False) -> list[Outcome]:
+    """Process the participants of an inventory, `settings.nprocs` at once, in their order.
+
+    Returns
+    -------
+    list of Outcome
+        Of those that were started.
+    """
+    waiting = list(inventory.participants)
+    total = len(waiting)
+    running: list[_Child] = []
+    outcomes: list[Outcome] = []
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        while waiting or running:
+            stop = settings.stop_on_first_crash and any(not outcome.done for outcome in outcomes)
+            if stop and not running:
+                break
+            while waiting and len(running) < settings.nprocs and not stop:
+                running.append(_start(waiting.pop(0), inventory, settings, run_dir, reports_only, clean))
+                LOGGER.warning("[%d/%d] %s started", total - len(waiting), total, running[-1].participant.participant_id)
+            for child in [child for child in running if child.process.poll() is not None]:
+                running.remove(child)
+                outcomes.append(_finish(child, settings, run_dir))
+            time.sleep(POLL_SECONDS)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        for child in running:
+            _kill(child.process)
+    return outcomes
+
+
+def _start(participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
+    reused = {
+        session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
+        for session in participant.sessions
+        if (r := inventory.reused.get(session.stem)) is not None
+    }
+    task = run_dir / f"{participant.participant_id}.json"
+    what = "report" if reports_only else "process"
+    content = {"what": what, "clean": clean, "participant": asdict(participant), "settings": asdict(settings), "reused": reused}
+    task.write_text(json.dumps(content, default=str), encoding="utf-8")
+    process = _launch(task, settings, run_dir / f"{participant.participant_id}.log")
+    return _Child(participant, process, task, time.monotonic())
+
+
+def _launch(task: Path, settings: Settings, log: Path) -> subprocess.Popen:
+    threads = str(settings.omp_nthreads)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    environment = os.environ | dict.fromkeys(names, threads) | {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
+    """Record how a child ended; one that did not end by itself gets a failure and a report here."""
+    name, code = child.participant.participant_id, child.process.returncode
+    seconds = time.monotonic() - child.started
+    if code not in (0, 1):
+        failure = Failure(name, None, "process", _why(code, settings), f"exit status {code}; the log is {run_dir / (name + '.log')}")
+        write_failures(Path(settings.out_dir), [failure])
+        LOGGER.error("%s: %s", name, failure.message)
+        content = json.loads(child.task.read_text(encoding="utf-8")) | {"what": "report"}
+        child.task.write_text(json.dumps(content), encoding="utf-8")
+        _launch(child.task, settings, run_dir / f"{name}.log").wait()
+    child.task.unlink(missing_ok=True)
+    LOGGER.warning("%s %s in %.0f s", name, "done" if code == 0 else "FAILED", seconds)
+    return Outcome(name, code == 0, seconds)
+
+
+def _why(code: int, settings: Settings) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        memory = " (most often because memory ran out)" if -code == signal.SIGKILL else ""
+        return f"The process of this participant was ended by the signal {name}{memory}; run the same command again, with fewer --nprocs if memory is short."
+    if code == OUT_OF_MEMORY and settings.mem_mb:
+        return f"The {settings.mem_mb} MB of --mem-mb were not enough for this participant; allow more."
+    return f"The process of this participant ended with the status {code}; its log says where."
+
+
+def _kill(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt

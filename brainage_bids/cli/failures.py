@@ -1,0 +1,28 @@
+"""Records of failures under ``OUT/logs/failures``: written when something fails, gone when it succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from brainage_bids.records import Failure
+
+
+def failure_path(out_dir: Path, participant_id: str, session_id: str | None) -> Path:
+    """Where the record of a session, or of a person as a whole, lies."""
+    return out_dir / "logs" / "failures" / ("_".join(filter(None, (participant_id, session_id))) + ".json")
+
+
+def write_failures(out_dir: Path, failures: Iterable[Failure]) -> None:
+    """Write one file a failure."""
+    from brainage_bids.bids.sink import sink_json
+
+    for failure in failures:
+        sink_json(asdict(failure), failure_path(out_dir, failure.participant_id, failure.session_id))
+
+
+def forget_failures(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> None:
+    """Remove the records of a person and of the given sessions: they are being processed again."""
+    for session_id in {None, *session_ids}:
+        failure_path(out_dir, participant_id, session_id).unlink(missing_ok=True)

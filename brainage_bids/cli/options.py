@@ -1,0 +1,77 @@
+"""From parsed options to settings."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from brainage_bids.cli.parser import build_parser
+from brainage_bids.records import BadConfiguration
+from brainage_bids.settings import Settings, read_toml
+
+NAMES = {"participant_label": "participant_labels", "session_label": "session_labels", "model_dir": "model_dirs", "output_dir": "out_dir"}
+"""Options whose setting has another name."""
+FOLDERS = ("bids_dir", "out_dir", "work_dir", "bids_filter_file", "bids_database_dir", "phenotype", "model_dirs")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Settings of a run: what the command line says, then the settings file, then the defaults.
+
+    Raises
+    ------
+    BadConfiguration
+        If the settings file or a value is wrong.
+    """
+    values = read_toml(options.config_file) if options.config_file else {}
+    parser = build_parser()
+    for option, value in vars(options).items():
+        name = NAMES.get(option, option)
+        if name not in Settings.__dataclass_fields__ or value is None:
+            continue
+        if name not in values or value != parser.get_default(option):
+            values[name] = _absolute(value) if name in FOLDERS else value
+    values.setdefault("work_dir", str(default_work_dir(Path(values["out_dir"]))))
+    return Settings.from_mapping(values, str(options.config_file or "The command line"))
+
+
+def default_work_dir(out_dir: Path) -> Path:
+    """A scratch folder in the system's temporary folder, another one for every output folder and user.
+
+    Outside the output folder, so that nothing unfinished is ever in there; the same for the same output, so that what a
+    killed run left is found and emptied by the next.
+    """
+    digest = hashlib.sha256(str(out_dir.absolute()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"brainage_work_{os.getuid()}_{digest}"
+
+
+def check_folders(settings: Settings) -> None:
+    """Make the output folder and see that it can be written; refuse one that is the input.
+
+    Raises
+    ------
+    BadConfiguration
+        With what is wrong and what to do.
+    """
+    bids_dir, out_dir = Path(settings.bids_dir), Path(settings.out_dir)
+    if not bids_dir.is_dir():
+        raise BadConfiguration(f"The BIDS folder {bids_dir} does not exist; give the root of a dataset.")
+    if out_dir.resolve() == bids_dir.resolve():
+        raise BadConfiguration("The output folder is the BIDS folder itself; give another one, for example BIDS/derivatives/brainage.")
+    if Path(settings.work_dir).resolve() == out_dir.resolve() or out_dir.resolve() in Path(settings.work_dir).resolve().parents:
+        raise BadConfiguration("The scratch folder lies in the output folder; give --work-dir another place.")
+    for folder, option in ((out_dir, "the output folder"), (Path(settings.work_dir), "--work-dir")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise BadConfiguration(f"Nothing can be written in {folder} ({error.strerror}); give {option} another place.") from error
+
+
+def _absolute(value):
+    if isinstance(value, list):
+        return [str(Path(item).absolute()) for item in value]
+    return str(Path(value).absolute())

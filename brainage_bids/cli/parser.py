@@ -1,0 +1,90 @@
+"""The command line of ``brainage``: options named as in fMRIPrep and MRIQC, with dashes or underscores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from brainage_bids import __version__
+
+USAGE = 64
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that ends with 64 on wrong usage and takes ``--long_option`` for ``--long-option``."""
+
+    def error(self, message: str):
+        """Print the usage and the reason, end with 64."""
+        self.print_usage()
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As in argparse, with underscores of long options read as dashes."""
+        import sys
+
+        return super().parse_known_args([dashed(word) for word in (sys.argv[1:] if args is None else args)], namespace)
+
+
+def dashed(word: str) -> str:
+    """Write a long option with dashes; values are left alone.
+
+    >>> dashed("--participant_label=a_b"), dashed("a_b")
+    ('--participant-label=a_b', 'a_b')
+    """
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def build_parser() -> Parser:
+    """The parser of the app."""
+    parser = Parser(
+        prog="brainage",
+        description="Brain age from raw BIDS: estimate, spread, quality flags and a report for every participant.",
+        epilog="Exit codes: 0 done, 1 some participants failed, 64 usage, 65 unusable dataset, 66 nothing to process, "
+        "70 internal error, 78 bad configuration.",
+    )
+    parser.add_argument("bids_dir", type=Path, help="a BIDS dataset; it is only read")
+    parser.add_argument("output_dir", type=Path, help="where the derivatives go")
+    parser.add_argument("analysis_level", choices=("participant", "group"), help="participant; group is not part of this version")
+    parser.add_argument("--version", action="version", version=f"brainage {__version__}")
+    _add_selection(parser.add_argument_group("what is processed"))
+    _add_processing(parser.add_argument_group("how it is processed"))
+    _add_run(parser.add_argument_group("how it runs"))
+    return parser
+
+
+def _add_selection(group) -> None:
+    group.add_argument("--participant-label", nargs="+", action="extend", default=[], metavar="LABEL", help="with or without sub-")
+    group.add_argument("--session-label", nargs="+", action="extend", default=[], metavar="LABEL", help="with or without ses-")
+    group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help="further entities a scan must have, under the key t1w")
+    group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index of the dataset here")
+    group.add_argument("--skip-bids-validation", action="store_true", help="accepted; a raw dataset is never validated as a whole")
+    group.add_argument("-d", "--derivatives", nargs="+", action="extend", default=[], metavar="[NAME=]PATH",
+                       help="take over preprocessing of fMRIPrep, sMRIPrep or this app")  # fmt: skip
+    group.add_argument("--phenotype", nargs="+", action="extend", default=[], type=Path, metavar="TSV", help="further tables with age and sex")
+
+
+def _add_processing(group) -> None:
+    group.add_argument("--skull-strip", choices=("auto", "skip", "force"), default="auto", help="auto sees that a brain is extracted already")
+    group.add_argument("--models", nargs="+", action="extend", default=[], metavar="NAME|PATH", help="models to use (brainage-models list)")
+    group.add_argument("--model-dir", nargs="+", action="extend", default=[], type=Path, metavar="DIR", help="folders that hold models")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks run")
+    group.add_argument("--random-seed", type=int, default=1, metavar="N", help="recorded with the outputs")
+    group.add_argument("--sloppy", action="store_true", help="coarse registration, for demonstrations and tests only")
+
+
+def _add_run(group) -> None:
+    group.add_argument("--nprocs", type=int, default=1, metavar="N", help="participants at once")
+    group.add_argument("--omp-nthreads", type=int, default=0, metavar="N", help="threads a participant; by default the cores are shared")
+    group.add_argument("--mem-mb", type=int, default=0, metavar="MB", help="address space a participant may take")
+    group.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="scratch folder, by default in the system's temporary folder")
+    group.add_argument("--clean-workdir", action="store_true", help="empty the scratch folders of the participants first")
+    group.add_argument("--config-file", type=Path, metavar="TOML", help="settings of an earlier run; options given here win")
+    group.add_argument("--stop-on-first-crash", action="store_true", help="start no further participant after a failure")
+    group.add_argument("--reports-only", action="store_true", help="only write the reports anew from what is there")
+    group.add_argument("--boilerplate-only", action="store_true", help="only write the methods text")
+    group.add_argument("--dry-run", action="store_true", help="print a table of what would be done")
+    group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever sent")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice for everything")

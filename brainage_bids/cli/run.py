@@ -1,0 +1,137 @@
+"""A participant run: find the scans, give every participant a process, say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from brainage_bids import __version__
+from brainage_bids.cli.children import Outcome, run_all
+from brainage_bids.cli.failures import write_failures
+from brainage_bids.cli.options import check_folders, settings_of
+from brainage_bids.settings import Settings
+
+NOTHING = 66
+LOGGER = logging.getLogger("brainage")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what the options ask for and return the exit code.
+
+    Raises
+    ------
+    BadDataset, BadConfiguration
+        If nothing can be done at all.
+    """
+    _log_to_stderr(options.verbose)
+    settings = settings_of(options)
+    inventory = find(settings)
+    if options.dry_run:
+        writer = csv.DictWriter(sys.stdout, fieldnames=_columns(), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(inventory.rows())
+        return 0 if inventory.participants else NOTHING
+    check_folders(settings)
+    settings = with_models(replace(settings, omp_nthreads=settings.omp_nthreads or _share(settings.nprocs)))
+    run_dir = start_run(settings)
+    if options.boilerplate_only:
+        return 0
+    for problem in inventory.problems:
+        LOGGER.warning("%s", problem)
+    for item in inventory.skipped:
+        LOGGER.info("left out: %s %s", item.participant_id, item.reason)
+    write_failures(Path(settings.out_dir), inventory.failures)
+    if not inventory.participants:
+        for failure in inventory.failures:
+            LOGGER.error("%s: %s", failure.participant_id, failure.message)
+        LOGGER.error("Nothing was found to process in %s.", settings.bids_dir)
+        return NOTHING
+    outcomes = run_all(inventory, settings, run_dir, reports_only=options.reports_only, clean=options.clean_workdir)
+    return summarise(outcomes, len(inventory.failures), len(inventory.participants))
+
+
+def find(settings: Settings):
+    """The inventory of the dataset."""
+    from brainage_bids.bids.query import collect
+    from brainage_bids.bids.reuse import parse_derivatives
+
+    return collect(
+        settings.bids_dir,
+        participant_labels=settings.participant_labels,
+        session_labels=settings.session_labels,
+        bids_filters=settings.bids_filter_file or None,
+        phenotype_files=settings.phenotype,
+        database_dir=settings.bids_database_dir or None,
+        derivatives=parse_derivatives(settings.derivatives),
+    )
+
+
+def with_models(settings: Settings) -> Settings:
+    """Settings that name the models they use, each of which was opened and checked."""
+    from brainage_bids.models.registry import DEFAULT_MODEL, find_model
+
+    folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
+    for folder in folders:
+        for file in folder.card.files:
+            folder.read(file)
+    return replace(settings, models=tuple(str(folder.path) for folder in folders))
+
+
+def start_run(settings: Settings) -> Path:
+    """Write what describes the dataset and the run, and return the folder of its logs."""
+    from brainage_bids.bids.dataset import write_dataset_description
+    from brainage_bids.bids.reuse import parse_derivatives
+    from brainage_bids.bids.sink import sink_text
+    from brainage_bids.reports.boilerplate import write_citation, write_methods
+
+    out_dir = Path(settings.out_dir)
+    write_dataset_description(out_dir, Path(settings.bids_dir), __version__, derivatives=parse_derivatives(settings.derivatives))
+    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    run_dir = out_dir / "logs" / run_id
+    sink_text(settings.to_toml(), run_dir / "config.toml")
+    write_citation(out_dir, write_methods())
+    log = logging.FileHandler(run_dir / "brainage.log", encoding="utf-8")
+    log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOGGER.addHandler(log)
+    return run_dir
+
+
+def summarise(outcomes: list[Outcome], never_started: int, asked: int) -> int:
+    """Say what came of the participants; 0 if all are done, else 1."""
+    failed = [outcome for outcome in outcomes if not outcome.done]
+    LOGGER.warning(
+        "%d of %d participants done, %d failed%s", len(outcomes) - len(failed), asked + never_started, len(failed) + never_started,
+        f", {asked - len(outcomes)} not started" if asked > len(outcomes) else "",
+    )  # fmt: skip
+    return 0 if not failed and not never_started and len(outcomes) == asked else 1
+
+
+
+
+def _columns() -> tuple[str, ...]:
+    from brainage_bids.bids.inventory import ROW_COLUMNS
+
+    return ROW_COLUMNS
+
+
+def _share(nprocs: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, cores // nprocs)
+
+
+def _log_to_stderr(verbose: int) -> None:
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.formatter.converter = time.localtime
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(logging.INFO if verbose < 2 else logging.DEBUG)
+    LOGGER.propagate = False

@@ -1,0 +1,125 @@
+"""What a run is asked to do: a frozen record, written as TOML beside the outputs and read back from it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Mapping
+
+from brainage_bids.records import BadConfiguration
+
+SKULL_STRIP = ("auto", "skip", "force")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a participant run.
+
+    Attributes
+    ----------
+    bids_dir, out_dir, work_dir : str
+        Absolute paths.
+    participant_labels, session_labels : tuple of str
+        Who is asked for; empty takes all.
+    bids_filter_file, bids_database_dir : str
+        Paths, empty if not given.
+    derivatives : tuple of str
+        ``[NAME=]PATH`` of datasets whose preprocessing is taken over.
+    phenotype : tuple of str
+        Further tables with ages.
+    models, model_dirs : tuple of str
+        Names or folders of models, and folders in which names are looked up; no model named takes the default.
+    skull_strip : {"auto", "skip", "force"}
+    device : {"auto", "cpu", "cuda"}
+    nprocs : int
+        Participants at once.
+    omp_nthreads : int
+        Threads a participant; 0 shares the cores.
+    mem_mb : int
+        Address space a participant may take in MB; 0 is no limit.
+    random_seed : int
+        Recorded; the steps of this version draw nothing but greedy's sample points, whose seed it is.
+    sloppy, stop_on_first_crash, clean_workdir : bool
+    """
+
+    bids_dir: str
+    out_dir: str
+    work_dir: str
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    bids_filter_file: str = ""
+    bids_database_dir: str = ""
+    derivatives: tuple[str, ...] = ()
+    phenotype: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    model_dirs: tuple[str, ...] = ()
+    skull_strip: str = "auto"
+    device: str = "auto"
+    nprocs: int = 1
+    omp_nthreads: int = 0
+    mem_mb: int = 0
+    random_seed: int = 1
+    sloppy: bool = False
+    stop_on_first_crash: bool = False
+    clean_workdir: bool = False
+
+    def __post_init__(self) -> None:
+        """Check values that a TOML file or a caller may have wrong.
+
+        Raises
+        ------
+        BadConfiguration
+            With the name of the setting.
+        """
+        if self.skull_strip not in SKULL_STRIP:
+            raise BadConfiguration(f"The setting skull_strip is {self.skull_strip!r}; choose one of {', '.join(SKULL_STRIP)}.")
+        if self.device not in DEVICES:
+            raise BadConfiguration(f"The setting device is {self.device!r}; choose one of {', '.join(DEVICES)}.")
+        for name, least in (("nprocs", 1), ("omp_nthreads", 0), ("mem_mb", 0), ("random_seed", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise BadConfiguration(f"The setting {name} is {value!r}; give a whole number of at least {least}.")
+
+    def to_toml(self) -> str:
+        """The settings as TOML.
+
+        >>> print(Settings("/in", "/out", "/work").to_toml().splitlines()[0])
+        bids_dir = "/in"
+        """
+        import tomli_w
+
+        return tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()})
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Settings:
+        """Settings from the content of a TOML file or a task.
+
+        Raises
+        ------
+        BadConfiguration
+            For a name that is not a setting, one that is missing, or a value of the wrong type.
+        """
+        known = {field.name: field for field in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise BadConfiguration(f"{where} has the unknown setting {unknown[0]!r}; known are {', '.join(known)}.")
+        try:
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        except TypeError as error:
+            raise BadConfiguration(f"{where} lacks settings ({error}); give bids_dir, out_dir and work_dir.") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file of settings.
+
+    Raises
+    ------
+    BadConfiguration
+        If it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadConfiguration(f"The settings file {path} cannot be read ({error}).") from error

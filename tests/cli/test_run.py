@@ -1,0 +1,71 @@
+"""Runs that end before any participant is processed: exit codes and sentences."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainage_bids.cli.brainage import main
+from brainage_bids.cli.failures import failure_path, forget_failures, write_failures
+from brainage_bids.records import Failure
+
+
+@pytest.fixture
+def bids(tmp_path):
+    folder = tmp_path / "bids"
+    for label in ("01", "02"):
+        path = folder / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz"
+        path.parent.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), path)
+    (folder / "sub-03").mkdir()
+    (folder / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.8.0"}))
+    return folder
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_dry_run_prints_a_table_and_writes_nothing(bids, tmp_path, capsys):
+    assert run(bids, tmp_path / "out", "participant", "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t") == ["participant_id", "session_id", "modality", "file", "action", "reason"]
+    assert [line.split("\t")[4] for line in lines[1:]] == ["process", "process", "skip"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_found_ends_with_66(bids, tmp_path):
+    assert run(bids, tmp_path / "out", "participant", "--dry-run", "--participant-label", "03") == 66
+
+
+def test_a_missing_dataset_ends_with_65(tmp_path, capsys):
+    assert run(tmp_path / "nowhere", tmp_path / "out", "participant", "--dry-run") == 65
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
+
+
+def test_an_output_below_a_file_ends_with_78(bids, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert run(bids, tmp_path / "file" / "out", "participant", "-w", tmp_path / "w") == 78
+    assert "Nothing can be written" in capsys.readouterr().err
+
+
+def test_the_input_is_refused_as_output(bids, capsys):
+    assert run(bids, bids, "participant") == 78
+    assert "is the BIDS folder itself" in capsys.readouterr().err
+
+
+def test_scratch_inside_the_output_is_refused(bids, tmp_path):
+    assert run(bids, tmp_path / "out", "participant", "-w", tmp_path / "out" / "work") == 78
+
+
+def test_an_unknown_model_ends_with_78_and_says_what_there_is(bids, tmp_path, capsys):
+    assert run(bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "--models", "nosuchmodel") == 78
+    assert "nosuchmodel" in capsys.readouterr().err
+
+
+def test_failures_are_written_and_forgotten(tmp_path):
+    write_failures(tmp_path, [Failure("sub-1", "ses-a", "conform", "No."), Failure("sub-1", None, "process", "Dead.")])
+    assert json.loads(failure_path(tmp_path, "sub-1", "ses-a").read_text())["message"] == "No."
+    forget_failures(tmp_path, "sub-1", ["ses-a"])
+    assert not list((tmp_path / "logs" / "failures").iterdir())

@@ -1,0 +1,210 @@
+"""The whole way on two small synthetic people: from raw T1w to reports, reruns, kills and broken scans.
+
+Processes are real ones, as a user starts them; in all of them connecting to anything but this machine's own sockets fails.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainage_bids.bids.tables import read_tsv
+from brainage_bids.phantoms.warped_template import main as make_people
+
+NO_NETWORK = """
+import socket
+def _refuse(self, address):
+    if self.family != getattr(socket, "AF_UNIX", None):
+        raise AssertionError(f"a network connection was tried: {address}")
+    return _connect(self, address)
+_connect = socket.socket.connect
+socket.socket.connect = _refuse
+socket.socket.connect_ex = _refuse
+"""
+OPTIONS = ("participant", "--sloppy", "--omp-nthreads", "1", "--nprocs", "2")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Two synthetic people; spaces and letters beyond ASCII in the path."""
+    folder = tmp_path_factory.mktemp("bids") / "Größe und Alter"
+    make_people([str(folder)])
+    return folder
+
+
+def command(bids, out, work, *more):
+    return [sys.executable, "-m", "brainage_bids.cli.brainage", str(bids), str(out), *OPTIONS, "-w", str(work), *more]
+
+
+def run(bids, out, work, environment, *more):
+    return subprocess.run(command(bids, out, work, *more), env=environment, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def finished(people, tmp_path_factory, environment):
+    """An undisturbed run."""
+    out = tmp_path_factory.mktemp("out") / "derivatives ü"
+    done = run(people, out, tmp_path_factory.mktemp("work"), environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return out
+
+
+def content(out: Path) -> dict[str, object]:
+    """Values of all images and tables of the participants."""
+    values: dict[str, object] = {}
+    for path in sorted(out.glob("sub-*/**/*")):
+        name = str(path.relative_to(out))
+        if name.endswith(".nii.gz"):
+            values[name] = np.asarray(nib.load(path).dataobj).tobytes()
+        elif name.endswith(".tsv"):
+            values[name] = path.read_text()
+    return values
+
+
+def labels(people: Path) -> list[str]:
+    return sorted(path.name for path in people.glob("sub-*"))
+
+
+def test_everybody_gets_an_age_a_report_and_all_files(people, finished):
+    for label in labels(people):
+        (row,) = read_tsv(finished / label / "anat" / f"{label}_brainage.tsv").rows
+        low, age, high = (float(row[key]) for key in ("brain_age_low", "brain_age", "brain_age_high"))
+        assert low < age < high and 0 < age < 120
+        assert float(row["pad"]) == pytest.approx(age - float(row["age"]), abs=1e-6)
+        assert f"{age:.1f}" in (finished / f"{label}.html").read_text(encoding="utf-8")
+
+
+def test_nothing_partial_is_left(finished):
+    assert not [path for path in finished.rglob(".*") if path.is_file() and path.name != ".bidsignore"]
+
+
+def test_the_output_is_valid_bids(finished):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    answer = subprocess.run([str(validator), str(finished), "--format", "json"], capture_output=True, text=True)
+    issues = json.loads(answer.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+
+
+def test_modulated_maps_hold_the_native_volume(people, finished):
+    for label in labels(people):
+        folder = finished / label / "anat"
+        (volumes,) = read_tsv(folder / f"{label}_desc-volumes_morph.tsv").rows
+        for tissue in ("GM", "WM"):
+            path = folder / f"{label}_space-MNI152NLin2009aSym_res-1p5_label-{tissue}_desc-modulated_probseg.nii.gz"
+            assert nib.load(path).get_fdata().sum() * 1.5**3 == pytest.approx(float(volumes[tissue]), rel=0.01)
+
+
+def test_a_rerun_does_only_what_is_missing(people, finished, tmp_path, environment):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    label = labels(people)[0]
+    images = sorted(out.rglob("*.nii.gz"))
+    before = {path: path.stat().st_mtime_ns for path in images}
+    gone = out / label / "anat" / f"{label}_desc-qc_T1w.tsv"
+    wanted = gone.read_text()
+    gone.unlink()
+    done = run(people, out, tmp_path / "work", environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert gone.read_text() == wanted
+    assert {path: path.stat().st_mtime_ns for path in images} == before
+
+
+def test_killed_at_any_moment_a_rerun_ends_the_same(people, finished, tmp_path, environment):
+    label = labels(people)[0]
+    reference = {name: value for name, value in content(finished).items() if name.startswith(label + "/")}
+    out = tmp_path / "out"
+    signs = (f"{label}_dseg.tsv", f"{label}_desc-preproc_T1w.nii.gz", f"{label}_space-MNI152NLin2009aSym_res-2_desc-preproc_T1w.nii.gz")
+    for sign in signs:
+        process = subprocess.Popen(
+            command(people, out, tmp_path / "work", "--participant-label", label),
+            env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        until = time.monotonic() + 300
+        while process.poll() is None and not (out / label / "anat" / sign).exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in out.rglob("*.nii.gz"):
+            if not path.name.startswith("."):
+                np.asarray(nib.load(path).dataobj)  # whole, or reading it raises
+    done = run(people, out, tmp_path / "work", environment, "--participant-label", label)
+    assert done.returncode == 0, done.stderr[-4000:]
+    ended = {name: value for name, value in content(out).items() if name.startswith(label + "/")}
+    assert ended.keys() == reference.keys()
+    assert [name for name in reference if ended[name] != reference[name]] == []
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zero(path: Path) -> None:
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine), path)
+
+
+def not_a_number(path: Path) -> None:
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), path)
+
+
+def flat(path: Path) -> None:
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., :3], image.affine), path)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def test_broken_scans_fail_alone_and_say_why(people, finished, tmp_path, environment):
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    shutil.copytree(people, bids)
+    good = labels(people)[0]
+    source = next((bids / good / "anat").glob("*_T1w.nii.gz"))
+    faults = {"truncated": truncate, "zeros": zero, "nans": not_a_number, "flat": flat, "empty": empty}
+    for name, spoil in faults.items():
+        path = bids / f"sub-{name}" / "anat" / f"sub-{name}_T1w.nii.gz"
+        path.parent.mkdir(parents=True)
+        shutil.copy(source, path)
+        spoil(path)
+    shutil.copytree(finished / good, out / good)
+    table = bids / "participants.tsv"
+    rows = table.read_text().splitlines()
+    width = len(rows[0].split("\t"))
+    hostile = "<script>alert(1)</script>"
+    table.write_text("\n".join([*rows, *("\t".join([f"sub-{name}", *[hostile] * (width - 1)]) for name in faults)]) + "\n")
+    done = run(bids, out, tmp_path / "work", environment, "--participant-label", good, *faults)
+    assert done.returncode == 1, done.stderr[-4000:]
+    assert (out / f"{good}.html").is_file()
+    for name in faults:
+        failure = json.loads((out / "logs" / "failures" / f"sub-{name}.json").read_text())
+        assert f"sub-{name}_T1w.nii.gz" in failure["message"] and len(failure["message"]) < 400
+        page = (out / f"sub-{name}.html").read_text(encoding="utf-8")
+        assert hostile not in page
+        assert not list(out.glob(f"sub-{name}/anat/*.nii.gz"))
+
+
+def test_gzip_of_an_output_is_plain_gzip(people, finished):
+    path = next(finished.rglob("*_dseg.nii.gz"))
+    with gzip.open(path) as file:
+        assert file.read(4) == (348).to_bytes(4, "little")
