@@ -2,8 +2,8 @@
 # docker run --rm -v /data/study:/bids:ro -v /data/out:/out brainage_bids /bids /out participant
 FROM python:3.11-slim-bookworm AS build
 
-# The index of torch's CPU builds; pass another one to build for CUDA.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# A further package index, such as one with torch's CPU builds (a smaller image): --build-arg TORCH_INDEX=URL
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_EXTRA_INDEX_URL=${TORCH_INDEX}
 
 WORKDIR /src
@@ -16,10 +16,6 @@ RUN mkdir brainage_bids \
 COPY brainage_bids brainage_bids
 RUN rm -rf build brainage_bids.egg-info \
     && /opt/brainage/bin/pip install --no-deps --force-reinstall .
-# templateflow unpacks its empty skeleton when it is first imported; a user without a writable home could not.
-ENV TEMPLATEFLOW_HOME=/opt/brainage/templateflow TEMPLATEFLOW_AUTOUPDATE=off
-RUN /opt/brainage/bin/python -c "import templateflow.api"
-
 
 FROM python:3.11-slim-bookworm
 
@@ -33,9 +29,8 @@ ENV PATH=/opt/brainage/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     NIPYPE_NO_ET=1 \
-    TEMPLATEFLOW_HOME=/opt/brainage/templateflow \
-    TEMPLATEFLOW_AUTOUPDATE=off \
-    BRAINAGE_CONTAINER=docker
+    BRAINAGE_CONTAINER_TYPE=docker \
+    BRAINAGE_CONTAINER_TAG=brainage_bids
 USER 1000
 WORKDIR /tmp
 ENTRYPOINT ["brainage"]

@@ -84,7 +84,8 @@ def antspyx_defaults(image, affine, mask, work: Path):
         moved = ants.apply_transforms(corrected, to_ants(prior, GRIDS["1"].affine, f"p{number}.nii.gz"), found["invtransforms"])
         ants.image_write(moved, str(work / f"prior{number}.nii.gz"))
         priors.append(ants.image_read(str(work / f"prior{number}.nii.gz")))
-    ants.atropos(corrected, brain_mask, i=priors)
+    ants.image_write(corrected, str(work / "corrected.nii.gz"))
+    ants.atropos(ants.image_read(str(work / "corrected.nii.gz")), brain_mask, i=priors)
     seconds["tissues"] = time.monotonic() - start
     flip = np.array([-1.0, -1.0, 1.0], dtype=np.float32)
     points = grid_points().reshape(-1, 3)
@@ -153,9 +154,9 @@ def main() -> None:
             run = ours(image, affine, mask, arguments.threads) if way == "ours" else antspyx_defaults(image, affine, mask, work)
             seconds, points, jacobian, error = run
             labels = warped[way][name] = sample(aseg, affine, points, order=0)
-            row = Row(way, name, seconds, dice_of_structures(labels, atlas), float((jacobian[brain] <= 0).mean()), float(error[brain].mean()))
-            rows.append(row)
-            print(row, flush=True)
+            folded, inverse = float((jacobian[brain] <= 0).mean()), float(error[brain].mean())
+            rows.append(Row(way, name, seconds, dice_of_structures(labels, atlas), folded, inverse))
+            print(rows[-1], flush=True)
     for way, maps in warped.items():
         pairs = [dice_of_structures(maps[a], maps[b]) for a, b in itertools.combinations(maps, 2)]
         total = np.mean([sum(row.seconds.values()) for row in rows if row.way == way])

@@ -115,7 +115,8 @@ def _why(code: int, settings: Settings) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         memory = " (most often because memory ran out)" if -code == signal.SIGKILL else ""
-        return f"The process of this participant was ended by the signal {name}{memory}; run the same command again, with fewer --nprocs if memory is short."
+        advice = "run the same command again, with fewer --nprocs if memory is short"
+        return f"The process of this participant was ended by the signal {name}{memory}; {advice}."
     if code == OUT_OF_MEMORY and settings.mem_mb:
         return f"The {settings.mem_mb} MB of --mem-mb were not enough for this participant; allow more."
     return f"The process of this participant ended with the status {code}; its log says where."

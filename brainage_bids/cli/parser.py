@@ -63,11 +63,13 @@ def _add_selection(group) -> None:
     group.add_argument("--skip-bids-validation", action="store_true", help="accepted; a raw dataset is never validated as a whole")
     group.add_argument("-d", "--derivatives", nargs="+", action="extend", default=[], metavar="[NAME=]PATH",
                        help="take over preprocessing of fMRIPrep, sMRIPrep or this app")  # fmt: skip
-    group.add_argument("--phenotype", nargs="+", action="extend", default=[], type=Path, metavar="TSV", help="further tables with age and sex")
+    group.add_argument("--phenotype", nargs="+", action="extend", default=[], type=Path, metavar="TSV",
+                       help="further tables with age and sex")  # fmt: skip
 
 
 def _add_processing(group) -> None:
-    group.add_argument("--skull-strip", choices=("auto", "skip", "force"), default="auto", help="auto sees that a brain is extracted already")
+    group.add_argument("--skull-strip", choices=("auto", "skip", "force"), default="auto",
+                       help="auto sees that a brain is extracted already")  # fmt: skip
     group.add_argument("--models", nargs="+", action="extend", default=[], metavar="NAME|PATH", help="models to use (brainage-models list)")
     group.add_argument("--model-dir", nargs="+", action="extend", default=[], type=Path, metavar="DIR", help="folders that hold models")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks run")

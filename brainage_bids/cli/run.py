@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from brainage_bids import __version__
@@ -93,7 +93,7 @@ def start_run(settings: Settings) -> Path:
 
     out_dir = Path(settings.out_dir)
     write_dataset_description(out_dir, Path(settings.bids_dir), __version__, derivatives=parse_derivatives(settings.derivatives))
-    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
     run_dir = out_dir / "logs" / run_id
     sink_text(settings.to_toml(), run_dir / "config.toml")
     write_citation(out_dir, write_methods())

@@ -81,7 +81,8 @@ def field_at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def grid_points() -> np.ndarray:
     """Positions of the voxel centres of `WARP_GRID`, (121, 145, 121, 3) float32 mm."""
-    axes = [np.float32(o) + np.float32(WARP_GRID.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(WARP_GRID.origin_mm, WARP_GRID.shape)]
+    step = np.float32(WARP_GRID.voxel_mm)
+    axes = [np.float32(o) + step * np.arange(n, dtype=np.float32) for o, n in zip(WARP_GRID.origin_mm, WARP_GRID.shape)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 

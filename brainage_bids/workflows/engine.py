@@ -11,6 +11,7 @@ from typing import Any
 from brainage_bids.records import UnusableInput
 
 LOGGER = logging.getLogger("brainage")
+NO_MEMORY = "There was not enough memory for this scan; allow more with --mem-mb or run fewer participants at once."
 
 
 class GraphFailed(Exception):
@@ -79,7 +80,7 @@ def _failure(error: Exception, workflow) -> GraphFailed:
     if kind == "UnusableInput":
         return GraphFailed(step, words, text)
     if kind == "MemoryError" or "bad_alloc" in last or "MemoryError" in last:
-        return GraphFailed(step, "There was not enough memory for this scan; allow more with --mem-mb or run fewer participants at once.", text)
+        return GraphFailed(step, NO_MEMORY, text)
     if kind == "OSError" and words:
         return GraphFailed(step, f"A file could not be written or read ({words}); make room or check the folder, then run again.", text)
     return GraphFailed(step, f"The step '{step}' stopped with an error that was not foreseen ({last}); the log has the details.", text)

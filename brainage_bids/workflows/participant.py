@@ -30,7 +30,7 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
 
 
 def _try_session(session: Session, plan: Plan) -> Failure | None:
-    from brainage_bids.workflows.engine import GraphFailed
+    from brainage_bids.workflows.engine import NO_MEMORY, GraphFailed
 
     try:
         process_session(session, plan)
@@ -42,8 +42,7 @@ def _try_session(session: Session, plan: Plan) -> Failure | None:
     except UnusableInput as error:
         failure = Failure(session.participant_id, session.session_id, "read", str(error), traceback.format_exc())
     except MemoryError:
-        message = "There was not enough memory for this scan; allow more with --mem-mb or run fewer participants at once."
-        failure = Failure(session.participant_id, session.session_id, "memory", message, traceback.format_exc())
+        failure = Failure(session.participant_id, session.session_id, "memory", NO_MEMORY, traceback.format_exc())
     except OSError as error:
         failure = Failure(session.participant_id, session.session_id, "files", _sentence(error), traceback.format_exc())
     except Exception as error:  # the session is lost, the other sessions and participants are not; the report says so

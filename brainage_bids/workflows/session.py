@@ -13,7 +13,17 @@ from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
 from brainage_bids.bids.sink import sink_file, sink_image, sink_table, write_atomic
 from brainage_bids.records import Session
 from brainage_bids.workflows.engine import run_graph
-from brainage_bids.workflows.stages import FIGURES, STAGES, TISSUES, Output, discard, fingerprint, is_finished, read_sidecar, stored_fingerprint
+from brainage_bids.workflows.stages import (
+    FIGURES,
+    STAGES,
+    TISSUES,
+    Output,
+    discard,
+    fingerprint,
+    is_finished,
+    read_sidecar,
+    stored_fingerprint,
+)
 
 LOGGER = logging.getLogger("brainage")
 

@@ -26,7 +26,8 @@ def test_help_and_version_import_nothing_heavy(option):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["a", "b"], ["a", "b", "individual"], ["a", "b", "participant", "--nonsense"], ["a", "b", "participant", "--nprocs", "x"], ["a", "b", "group"]],
+    ([], ["a", "b"], ["a", "b", "wrong"], ["a", "b", "group"],
+     ["a", "b", "participant", "--odd"], ["a", "b", "participant", "--nprocs", "x"]),  # fmt: skip
 )
 def test_wrong_usage_ends_with_64(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -17,7 +17,7 @@ def ball(radius_mm, centre=(0, 0, 0)):
     return np.clip((radius_mm - distance) / 2 + 0.5, 0, 1).astype(np.float32)
 
 
-def still(affine=np.eye(4)):
+def still(affine):
     zero = np.zeros((*WARP_GRID.shape, 3), dtype=np.float32)
     return SpatialMap(np.asarray(affine, dtype=float), zero, zero)
 
@@ -32,7 +32,8 @@ def test_modulation_keeps_the_volume_under_scaling(scale):
 
 def test_modulation_keeps_the_volume_under_a_warp():
     x = grid_points()
-    displacement = np.stack([4 * np.sin(x[..., 1] / 20), 3 * np.sin(x[..., 2] / 25), 3 * np.sin(x[..., 0] / 20)], axis=-1).astype(np.float32)
+    waves = [4 * np.sin(x[..., 1] / 20), 3 * np.sin(x[..., 2] / 25), 3 * np.sin(x[..., 0] / 20)]
+    displacement = np.stack(waves, axis=-1).astype(np.float32)
     spatial_map = SpatialMap(np.diag([1.1, 0.9, 1.0, 1.0]), displacement, invert_displacement(displacement))
     volume = ball(45, (5, -10, 5))
     made = modulated_maps({"WM": volume}, AFFINE, spatial_map, local_volume_change(spatial_map))["WM"]
@@ -51,5 +52,5 @@ def test_affine_only_ignores_the_warp():
 
 
 def test_a_constant_image_stays_constant_inside():
-    made = to_template(np.full(SHAPE, 7, dtype=np.float32), AFFINE, still(), GRIDS["1p5"])
+    made = to_template(np.full(SHAPE, 7, dtype=np.float32), AFFINE, still(np.eye(4)), GRIDS["1p5"])
     assert made[40:80, 50:90, 40:80] == pytest.approx(7)
