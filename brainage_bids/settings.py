@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from brainage_bids.records import BadConfiguration
 
@@ -73,14 +74,27 @@ class Settings:
         BadConfiguration
             With the name of the setting.
         """
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
         if self.skull_strip not in SKULL_STRIP:
             raise BadConfiguration(f"The setting skull_strip is {self.skull_strip!r}; choose one of {', '.join(SKULL_STRIP)}.")
         if self.device not in DEVICES:
             raise BadConfiguration(f"The setting device is {self.device!r}; choose one of {', '.join(DEVICES)}.")
         for name, least in (("nprocs", 1), ("omp_nthreads", 0), ("mem_mb", 0), ("random_seed", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if value < least:
                 raise BadConfiguration(f"The setting {name} is {value!r}; give a whole number of at least {least}.")
+
+    def _check_type(self, name: str, kind: str) -> None:
+        value = getattr(self, name)
+        if kind == "tuple[str, ...]":
+            fits, wanted = isinstance(value, tuple) and all(isinstance(item, str) for item in value), "a list of texts"
+        else:
+            types = {"str": (str, "a text"), "bool": (bool, "true or false"), "int": (int, "a whole number")}
+            expected, wanted = types[kind]
+            fits = type(value) is expected
+        if not fits:
+            raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
 
     def to_toml(self) -> str:
         """The settings as TOML.

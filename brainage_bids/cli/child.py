@@ -20,6 +20,7 @@ from brainage_bids.settings import Settings
 
 LOGGER = logging.getLogger("brainage")
 OUT_OF_MEMORY = 75
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(argv: list[str]) -> int:
@@ -42,17 +43,24 @@ def main(argv: list[str]) -> int:
         except Exception as error:  # whatever it is, the participant has failed and the others go on
             failures = [_lost(participant, error)]
             write_failures(Path(settings.out_dir), failures)
-    report(participant.participant_id, settings)
+    try:
+        report(participant.participant_id, settings)
+    except Exception as error:  # a report that cannot be written is a failure of this participant
+        write_failures(Path(settings.out_dir), [_lost(participant, error, "report")])
+        return 1
     return 1 if failures else 0
 
 
-def _lost(participant: Participant, error: Exception) -> Failure:
+def _lost(participant: Participant, error: Exception, stage: str = "processing") -> Failure:
     """The record of a participant who was lost to an error outside of the sessions."""
     if isinstance(error, BadConfiguration):
-        return Failure(participant.participant_id, None, "configuration", str(error), traceback.format_exc())
-    message = f"The processing stopped with an error that was not foreseen ({type(error).__name__}: {error}); the log has the details."
+        stage, message = "configuration", str(error)
+    elif isinstance(error, OSError):
+        message = f"A file could not be read or written ({error}); check the disk and the folder, then run again."
+    else:
+        message = f"The {stage} stopped with an error that was not foreseen ({type(error).__name__}: {error}); the log has the details."
     LOGGER.exception("%s: %s", participant.participant_id, message)
-    return Failure(participant.participant_id, None, "processing", message, traceback.format_exc())
+    return Failure(participant.participant_id, None, stage, message, traceback.format_exc())
 
 
 def process(participant: Participant, settings: Settings, task: dict) -> list:
@@ -130,7 +138,15 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """End this process group as soon as the parent is gone, so that a rerun never races with leftovers of a killed run."""
+    """End this process group as soon as the parent is gone, so that a rerun never races with leftovers of a killed run.
+
+    On Linux the kernel does it at once, even while a library holds the interpreter's lock for minutes; the watch is for other
+    systems, and for a parent that was gone before the kernel was asked.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     def watch() -> None:
         while os.getppid() == parent:

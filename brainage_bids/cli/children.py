@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from brainage_bids.cli.failures import write_failures
+from brainage_bids.cli.failures import read_messages, write_failures
 from brainage_bids.records import Failure, Participant
 from brainage_bids.settings import Settings
 
@@ -70,15 +70,16 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     return outcomes
 
 
-def _start(participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
+def _start(participant: Participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
     reused = {
         session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
         for session in participant.sessions
         if (r := inventory.reused.get(session.stem)) is not None
     }
-    task = run_dir / f"{participant.participant_id}.json"
     what = "report" if reports_only else "process"
     content = {"what": what, "clean": clean, "participant": asdict(participant), "settings": asdict(settings), "reused": reused}
+    # In the scratch folder: a run that is killed leaves it behind. The run's name is in it, as two runs may share the folder.
+    task = Path(settings.work_dir) / f"{run_dir.name}_{participant.participant_id}.json"
     task.write_text(json.dumps(content, default=str), encoding="utf-8")
     process = _launch(task, settings, run_dir / f"{participant.participant_id}.log")
     return _Child(participant, process, task, time.monotonic())
@@ -87,31 +88,41 @@ def _start(participant, inventory, settings: Settings, run_dir: Path, reports_on
 def _launch(task: Path, settings: Settings, log: Path) -> subprocess.Popen:
     threads = str(settings.omp_nthreads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    environment = os.environ | dict.fromkeys(names, threads) | {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    # templateflow, which nireports imports, unpacks a skeleton into its home; a container's user may have no home to write to.
+    libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1", "TEMPLATEFLOW_AUTOUPDATE": "off"}
+    home = {"TEMPLATEFLOW_HOME": os.environ.get("TEMPLATEFLOW_HOME", str(Path(settings.work_dir) / "templateflow"))}
     with open(log, "ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
+            # -P: a file of the user's current folder must not stand in for a module
+            [sys.executable, "-P", "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            env=os.environ | dict.fromkeys(names, threads) | libraries | home,
         )  # fmt: skip
 
 
 def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
     """Record how a child ended; one that did not end by itself gets a failure and a report here."""
-    name, code = child.participant.participant_id, child.process.returncode
-    seconds = time.monotonic() - child.started
-    if code not in (0, 1):
-        failure = Failure(name, None, "process", _why(code, settings), f"exit status {code}; the log is {run_dir / (name + '.log')}")
-        write_failures(Path(settings.out_dir), [failure])
-        LOGGER.error("%s: %s", name, failure.message)
-        content = json.loads(child.task.read_text(encoding="utf-8")) | {"what": "report"}
-        child.task.write_text(json.dumps(content), encoding="utf-8")
-        _launch(child.task, settings, run_dir / f"{name}.log").wait()
+    name, code, out_dir = child.participant.participant_id, child.process.returncode, Path(settings.out_dir)
+    log = run_dir / f"{name}.log"
+    messages = read_messages(out_dir, name, [session.session_id for session in child.participant.sessions]) if code == 1 else []
+    if code != 0 and not messages:
+        messages = [_why(code, settings, log)]
+        try:
+            write_failures(out_dir, [Failure(name, None, "process", messages[0], f"exit status {code}; the log is {log}")])
+            content = json.loads(child.task.read_text(encoding="utf-8")) | {"what": "report"}
+            child.task.write_text(json.dumps(content), encoding="utf-8")
+            _launch(child.task, settings, log).wait()
+        except OSError as error:
+            LOGGER.error("%s: the failure cannot be recorded (%s)", name, error)
     child.task.unlink(missing_ok=True)
+    for message in messages:
+        LOGGER.error("%s: %s", name, message)
+    seconds = time.monotonic() - child.started
     LOGGER.warning("%s %s in %.0f s", name, "done" if code == 0 else "FAILED", seconds)
     return Outcome(name, code == 0, seconds)
 
 
-def _why(code: int, settings: Settings) -> str:
+def _why(code: int, settings: Settings, log: Path) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         memory = " (most often because memory ran out)" if -code == signal.SIGKILL else ""
@@ -119,7 +130,7 @@ def _why(code: int, settings: Settings) -> str:
         return f"The process of this participant was ended by the signal {name}{memory}; {advice}."
     if code == OUT_OF_MEMORY and settings.mem_mb:
         return f"The {settings.mem_mb} MB of --mem-mb were not enough for this participant; allow more."
-    return f"The process of this participant ended with the status {code}; its log says where."
+    return f"The process of this participant ended with the status {code}; {log} says where."
 
 
 def _kill(process: subprocess.Popen) -> None:

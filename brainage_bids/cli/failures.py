@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,3 +27,9 @@ def forget_failures(out_dir: Path, participant_id: str, session_ids: Iterable[st
     """Remove the records of a person and of the given sessions: they are being processed again."""
     for session_id in {None, *session_ids}:
         failure_path(out_dir, participant_id, session_id).unlink(missing_ok=True)
+
+
+def read_messages(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> list[str]:
+    """What the records of a person and of the given sessions say, one sentence each."""
+    paths = (failure_path(out_dir, participant_id, session_id) for session_id in (None, *filter(None, session_ids)))
+    return [json.loads(path.read_text(encoding="utf-8"))["message"] for path in paths if path.exists()]

@@ -8,7 +8,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from brainage_bids.cli.parser import build_parser
 from brainage_bids.records import BadConfiguration
 from brainage_bids.settings import Settings, read_toml
 
@@ -26,12 +25,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         If the settings file or a value is wrong.
     """
     values = read_toml(options.config_file) if options.config_file else {}
-    parser = build_parser()
     for option, value in vars(options).items():
         name = NAMES.get(option, option)
-        if name not in Settings.__dataclass_fields__ or value is None:
-            continue
-        if name not in values or value != parser.get_default(option):
+        if name in Settings.__dataclass_fields__ and value is not None:
             values[name] = _absolute(value) if name in FOLDERS else value
     values.setdefault("work_dir", str(default_work_dir(Path(values["out_dir"]))))
     return Settings.from_mapping(values, str(options.config_file or "The command line"))

@@ -38,7 +38,7 @@ def dashed(word: str) -> str:
 
 
 def build_parser() -> Parser:
-    """The parser of the app."""
+    """The parser of the app; an option that is a setting is None unless it was given, so that it wins over a settings file only then."""
     parser = Parser(
         prog="brainage",
         description="Brain age from raw BIDS: estimate, spread, quality flags and a report for every participant.",
@@ -56,35 +56,35 @@ def build_parser() -> Parser:
 
 
 def _add_selection(group) -> None:
-    group.add_argument("--participant-label", nargs="+", action="extend", default=[], metavar="LABEL", help="with or without sub-")
-    group.add_argument("--session-label", nargs="+", action="extend", default=[], metavar="LABEL", help="with or without ses-")
+    group.add_argument("--participant-label", nargs="+", action="extend", metavar="LABEL", help="with or without sub-")
+    group.add_argument("--session-label", nargs="+", action="extend", metavar="LABEL", help="with or without ses-")
     group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help="further entities a scan must have, under the key t1w")
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index of the dataset here")
     group.add_argument("--skip-bids-validation", action="store_true", help="accepted; a raw dataset is never validated as a whole")
-    group.add_argument("-d", "--derivatives", nargs="+", action="extend", default=[], metavar="[NAME=]PATH",
+    group.add_argument("-d", "--derivatives", nargs="+", action="extend", metavar="[NAME=]PATH",
                        help="take over preprocessing of fMRIPrep, sMRIPrep or this app")  # fmt: skip
-    group.add_argument("--phenotype", nargs="+", action="extend", default=[], type=Path, metavar="TSV",
+    group.add_argument("--phenotype", nargs="+", action="extend", type=Path, metavar="TSV",
                        help="further tables with age and sex")  # fmt: skip
 
 
 def _add_processing(group) -> None:
-    group.add_argument("--skull-strip", choices=("auto", "skip", "force"), default="auto",
-                       help="auto sees that a brain is extracted already")  # fmt: skip
-    group.add_argument("--models", nargs="+", action="extend", default=[], metavar="NAME|PATH", help="models to use (brainage-models list)")
-    group.add_argument("--model-dir", nargs="+", action="extend", default=[], type=Path, metavar="DIR", help="folders that hold models")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks run")
-    group.add_argument("--random-seed", type=int, default=1, metavar="N", help="recorded with the outputs")
-    group.add_argument("--sloppy", action="store_true", help="coarse registration, for demonstrations and tests only")
+    group.add_argument("--skull-strip", choices=("auto", "skip", "force"),
+                       help="auto (default) sees that a brain is extracted already")  # fmt: skip
+    group.add_argument("--models", nargs="+", action="extend", metavar="NAME|PATH", help="models to use (brainage-models list)")
+    group.add_argument("--model-dir", nargs="+", action="extend", type=Path, metavar="DIR", help="folders that hold models")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run (default: auto)")
+    group.add_argument("--random-seed", type=int, metavar="N", help="recorded with the outputs (default: 1)")
+    group.add_argument("--sloppy", action="store_true", default=None, help="coarse registration, for demonstrations and tests only")
 
 
 def _add_run(group) -> None:
-    group.add_argument("--nprocs", type=int, default=1, metavar="N", help="participants at once")
-    group.add_argument("--omp-nthreads", type=int, default=0, metavar="N", help="threads a participant; by default the cores are shared")
-    group.add_argument("--mem-mb", type=int, default=0, metavar="MB", help="address space a participant may take")
+    group.add_argument("--nprocs", type=int, metavar="N", help="participants at once (default: 1)")
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads a participant; by default the cores are shared")
+    group.add_argument("--mem-mb", type=int, metavar="MB", help="address space a participant may take")
     group.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="scratch folder, by default in the system's temporary folder")
-    group.add_argument("--clean-workdir", action="store_true", help="empty the scratch folders of the participants first")
+    group.add_argument("--clean-workdir", action="store_true", default=None, help="empty the scratch folders of the participants first")
     group.add_argument("--config-file", type=Path, metavar="TOML", help="settings of an earlier run; options given here win")
-    group.add_argument("--stop-on-first-crash", action="store_true", help="start no further participant after a failure")
+    group.add_argument("--stop-on-first-crash", action="store_true", default=None, help="start no further participant after a failure")
     group.add_argument("--reports-only", action="store_true", help="only write the reports anew from what is there")
     group.add_argument("--boilerplate-only", action="store_true", help="only write the methods text")
     group.add_argument("--dry-run", action="store_true", help="print a table of what would be done")

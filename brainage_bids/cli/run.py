@@ -6,6 +6,7 @@ import argparse
 import csv
 import logging
 import os
+import secrets
 import sys
 import time
 from dataclasses import replace
@@ -46,14 +47,15 @@ def run(options: argparse.Namespace) -> int:
     for problem in inventory.problems:
         LOGGER.warning("%s", problem)
     for item in inventory.skipped:
-        LOGGER.info("left out: %s %s", item.participant_id, item.reason)
+        level = logging.INFO if item.file else logging.WARNING  # a file that was not chosen is no news, a person left out is
+        LOGGER.log(level, "left out: %s %s", " ".join(filter(None, (item.participant_id, item.session_id))), item.reason)
     write_failures(Path(settings.out_dir), inventory.failures)
     if not inventory.participants:
         for failure in inventory.failures:
             LOGGER.error("%s: %s", failure.participant_id, failure.message)
         LOGGER.error("Nothing was found to process in %s.", settings.bids_dir)
         return NOTHING
-    outcomes = run_all(inventory, settings, run_dir, reports_only=options.reports_only, clean=options.clean_workdir)
+    outcomes = run_all(inventory, settings, run_dir, reports_only=options.reports_only, clean=settings.clean_workdir)
     return summarise(outcomes, len(inventory.failures), len(inventory.participants))
 
 
@@ -93,7 +95,7 @@ def start_run(settings: Settings) -> Path:
 
     out_dir = Path(settings.out_dir)
     write_dataset_description(out_dir, Path(settings.bids_dir), __version__, derivatives=parse_derivatives(settings.derivatives))
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     run_dir = out_dir / "logs" / run_id
     sink_text(settings.to_toml(), run_dir / "config.toml")
     write_citation(out_dir, write_methods())
@@ -111,7 +113,6 @@ def summarise(outcomes: list[Outcome], never_started: int, asked: int) -> int:
         f", {asked - len(outcomes)} not started" if asked > len(outcomes) else "",
     )  # fmt: skip
     return 0 if not failed and not never_started and len(outcomes) == asked else 1
-
 
 
 

@@ -13,11 +13,9 @@ WANTED = (
 
 
 def estimate(**changes):
-    values = {
-        "model": "gpr36", "modality": "T1w", "brain_age": 41.23456, "sd": 6.5, "sd_within": None, "sd_between": None, "low": 28.5,
-        "high": 54.0, "interval_level": 0.95, "interval_method": "gaussian", "flags": ("poor_snr", "poor_contrast"), "model_sha256": "1" * 64,
-    }  # fmt: skip
-    return AgeEstimate(**{**values, **changes})
+    ages = {"brain_age": 41.23456, "sd": 6.5, "sd_within": None, "sd_between": None, "low": 28.5, "high": 54.0}
+    about = {"model": "gpr36", "modality": "T1w", "interval_level": 0.95, "interval_method": "gaussian", "model_sha256": "1" * 64}
+    return AgeEstimate(**{**ages, **about, "flags": ("poor_snr", "poor_contrast"), **changes})
 
 
 def test_columns_and_values():

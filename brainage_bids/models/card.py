@@ -1,0 +1,269 @@
+"""The card of a model: what it needs, on whom it was trained, how far it errs. Written as ``model.toml`` (see ``cardfile``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from brainage_bids.records import BadConfiguration
+
+NAME = re.compile("[a-z0-9]+")
+"""Model names become the ``model-`` entity of file names."""
+SHA256 = re.compile("[0-9a-f]{64}")
+ALIGNMENTS = ("none", "rigid", "affine", "nonlinear")
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """One image that a model is given, and what it must look like.
+
+    Attributes
+    ----------
+    derivative : str
+        Key of the output in the name table (``modulated_smooth``), so that the file can be found.
+    entities : mapping of str to str
+        Values of the entities in that name (``{"label": "GM"}``).
+    modality : str
+        What was scanned: ``"T1w"``…
+    space : str
+        Template, as the ``space-`` entity of the file name.
+    alignment : {"none", "rigid", "affine", "nonlinear"}
+        How the image was brought there.
+    voxel_mm : tuple of float
+        Edges of a voxel along x, y, z.
+    shape : tuple of int
+        Number of voxels.
+    affine : tuple of four tuples of float
+        Voxel index to mm, RAS.
+    intensity : str
+        What the values are, as the ``desc-`` entity of the file name.
+    crop : str
+        ``"none"``, or the box that was cut out.
+    stripped : bool
+        Whether only the brain is in the image.
+    """
+
+    derivative: str
+    entities: Mapping[str, str]
+    modality: str
+    space: str
+    alignment: str
+    voxel_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    intensity: str
+    crop: str = "none"
+    stripped: bool = True
+
+    def __post_init__(self) -> None:
+        if self.alignment not in ALIGNMENTS:
+            raise BadConfiguration(f"The alignment {self.alignment!r} of a model's input is none of {', '.join(ALIGNMENTS)}.")
+        if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0 or len(self.shape) != 3 or min(self.shape) < 1:
+            grid = f"{self.voxel_mm} and {self.shape}"
+            raise BadConfiguration(f"A model's input needs three voxel edges and counts above zero, not {grid}.")
+        if len(self.affine) != 4 or any(len(row) != 4 for row in self.affine):
+            raise BadConfiguration("The affine of a model's input needs four rows of four numbers.")
+
+    @property
+    def key(self) -> str:
+        """What this input is called in ``files``: the derivative and its values, ``modulated_smooth_GM``."""
+        return "_".join([self.derivative, *self.entities.values()])
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``."""
+
+    low: float
+    high: float
+    mean: float
+    sd: float
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise BadConfiguration(f"The training ages of a model run from {self.low} to {self.high}, which is the wrong way round.")
+        if len(self.edges) != len(self.counts) + bool(self.counts):
+            raise BadConfiguration("The histogram of a model's training ages needs one edge more than counts.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """On whom and how a model was trained.
+
+    Attributes
+    ----------
+    datasets, sites : tuple of str
+        Where the people come from; ``sites`` is empty if nothing is known of them.
+    n, sessions : int
+        How many people, and how many sessions of theirs.
+    ages : Ages
+    split : str
+        How people were divided for choices and errors, in words.
+    seeds : tuple of int
+    device : str
+        ``"cpu"``, ``"cuda"``.
+    software : str
+        What made the maps and the model, with its version.
+    sexes, groups : mapping of str to int
+        How many people of each; empty if not known.
+    """
+
+    datasets: tuple[str, ...]
+    n: int
+    sessions: int
+    ages: Ages
+    split: str
+    seeds: tuple[int, ...]
+    device: str
+    software: str
+    sites: tuple[str, ...] = ()
+    sexes: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with its confidence interval (None where it is not defined)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far predictions of held-out people were off.
+
+    Attributes
+    ----------
+    by : str
+        How they were held out, in words.
+    n : int
+        How many people.
+    level : float
+        Of the confidence intervals.
+    mae, rmse, r, r2, bias_slope : Measure or None
+        See ``stats.metrics.Metrics``; None if not defined.
+    mae_guess : Measure or None
+        Mean absolute error of giving everybody the mean age of the training people, also held out.
+    p_guess : float or None
+        Two-sided p of the paired permutation test of the model's errors against those of the guess.
+    permutations : int
+        Of that test.
+    coverage : float or None
+        Share of held-out people whose age lay in the interval of level ``coverage_level``.
+    coverage_level : float
+    """
+
+    by: str
+    n: int
+    level: float = 0.95
+    mae: Measure | None = None
+    rmse: Measure | None = None
+    r: Measure | None = None
+    r2: Measure | None = None
+    bias_slope: Measure | None = None
+    mae_guess: Measure | None = None
+    p_guess: float | None = None
+    permutations: int = 0
+    coverage: float | None = None
+    coverage_level: float = 0.95
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that is known of a model; `files` maps names in its folder to their SHA-256."""
+
+    name: str
+    kind: str
+    version: str
+    created: str  # YYYY-MM-DD
+    inputs: tuple[InputContract, ...]
+    training: Training
+    errors: Errors
+    files: Mapping[str, str]
+    licence: str
+    citation: str
+    limits: tuple[str, ...] = ()  # sentences
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.inputs:
+            raise BadConfiguration(f"The card of the model {self.name} names no input.")
+        keys = [contract.key for contract in self.inputs]
+        if len(set(keys)) < len(keys):
+            raise BadConfiguration(f"The card of the model {self.name} names an input twice: {', '.join(keys)}.")
+        for file, digest in self.files.items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file) or not SHA256.fullmatch(digest):
+                bad = f"the file {file!r}: a name and a SHA-256 are needed"
+                raise BadConfiguration(f"The card of the model {self.name} has a bad entry for {bad}.")
+
+    @property
+    def modality(self) -> str:
+        """The modalities of the inputs joined by ``+``, each once: ``T1w``, ``T1w+FLAIR``."""
+        return "+".join(dict.fromkeys(contract.modality for contract in self.inputs))
+
+
+def check_name(name: str) -> str:
+    """Return the name if it may be a model's.
+
+    Raises
+    ------
+    BadConfiguration
+        Unless it consists of lower-case letters and digits.
+
+    >>> check_name("gpr36")
+    'gpr36'
+    """
+    if not NAME.fullmatch(name):
+        raise BadConfiguration(f"A model cannot be called {name!r}: lower-case letters and digits only, such as {suggest_name(name)!r}.")
+    return name
+
+
+def suggest_name(text: str) -> str:
+    """The nearest name that a model may have.
+
+    >>> suggest_name("My-Model 2")
+    'mymodel2'
+    """
+    return re.sub("[^a-z0-9]", "", text.lower()) or "model"
+
+
+def describe_errors(card: ModelCard) -> str:
+    """Say in words how far the model errs, and whether it was shown to do better than a guess.
+
+    >>> training = Training(("a",), 36, 36, Ages(19, 52, 33, 8), "", (1,), "cpu", "")
+    >>> contract = InputContract("t1w_mni", {"res": "1"}, "T1w", "S", "affine", (1, 1, 1), (9, 9, 9), ((1.0, 0, 0, 0),) * 4, "preproc")
+    >>> errors = Errors("cross-validation", 36, mae=Measure(6.5, 5.1, 8.0), mae_guess=Measure(7.2), p_guess=0.21, permutations=999)
+    >>> describe_errors(ModelCard("m", "gpr", "1", "2026-01-01", (contract,), training, errors, {}, "CC0", "")).partition(". ")[2]
+    'Giving everybody the mean age errs by 7.2 years (paired permutation test, p = 0.21): it is not shown to be better than that.'
+    """
+    errors = card.errors
+    if errors.mae is None:
+        return f"The errors of the model {card.name} on people it had not seen are not known."
+    size = _with_interval(errors.mae, 1)
+    words = [f"On {errors.n} people it had not seen ({errors.by}) the model's mean absolute error was {size} years"]
+    if errors.r is not None:
+        words.append(f", and its correlation with age {_with_interval(errors.r, 2)}")
+    if errors.mae_guess is None:
+        return "".join(words) + "."
+    words.append(f". Giving everybody the mean age errs by {_with_interval(errors.mae_guess, 1)} years")
+    if errors.p_guess is None:
+        return "".join(words) + "."
+    if errors.p_guess >= 0.05:
+        verdict = "it is not shown to be better than that"
+    elif errors.mae.value < errors.mae_guess.value:
+        verdict = "it is better than that"
+    else:
+        verdict = "it is worse than that"
+    return "".join([*words, f" (paired permutation test, p = {errors.p_guess:.2g}): {verdict}."])
+
+
+def _with_interval(measure: Measure, digits: int) -> str:
+    text = f"{measure.value:.{digits}f}"
+    if measure.low is not None and measure.high is not None:
+        text += f" (95 % CI {measure.low:.{digits}f} to {measure.high:.{digits}f})"
+    return text

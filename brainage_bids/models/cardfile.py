@@ -1,0 +1,242 @@
+"""A model's card as ``model.toml``: reading with every field checked, and writing."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.records import BadConfiguration
+
+CARD = "model.toml"
+_MEASURES = ("mae", "rmse", "r", "r2", "bias_slope", "mae_guess")
+
+
+def read_card(path: Path | str) -> ModelCard:
+    """Read a card.
+
+    Parameters
+    ----------
+    path : Path
+        The ``model.toml``.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    BadConfiguration
+        If the file cannot be read, is no TOML, lacks a field, or a field has the wrong type or is not known.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfiguration(f"The model card {path} cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"The model card {path} is no valid TOML: {error}.") from error
+    try:
+        return card_from_toml(content)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"The model card {path} cannot be used: {error}") from error
+
+
+def card_text(card: ModelCard) -> str:
+    """Return the text of ``model.toml``."""
+    import tomli_w
+
+    return tomli_w.dumps(card_to_toml(card))
+
+
+def card_to_toml(card: ModelCard) -> dict[str, Any]:
+    """Return the content of ``model.toml``; what is not known is left out, as TOML has no word for it."""
+    training, errors = card.training, card.errors
+    ages = training.ages
+    content: dict[str, Any] = {
+        "licence": card.licence,
+        "citation": card.citation,
+        "limits": list(card.limits),
+        "model": {"name": card.name, "kind": card.kind, "version": card.version, "created": card.created},
+        "input": [_input_to_toml(contract) for contract in card.inputs],
+        "training": {
+            "datasets": list(training.datasets),
+            "n": training.n,
+            "sessions": training.sessions,
+            "sites": list(training.sites),
+            "split": training.split,
+            "seeds": list(training.seeds),
+            "device": training.device,
+            "software": training.software,
+            "sexes": dict(training.sexes),
+            "groups": dict(training.groups),
+            "ages": {
+                "low": ages.low,
+                "high": ages.high,
+                "mean": ages.mean,
+                "sd": ages.sd,
+                "edges": list(ages.edges),
+                "counts": list(ages.counts),
+            },
+        },
+        "errors": {"by": errors.by, "n": errors.n, "level": errors.level, "permutations": errors.permutations},
+        "files": dict(card.files),
+    }
+    table = content["errors"]
+    if errors.p_guess is not None:
+        table["p_guess"] = errors.p_guess
+    if errors.coverage is not None:
+        table["coverage"] = errors.coverage
+    table["coverage_level"] = errors.coverage_level
+    for name in _MEASURES:
+        measure = getattr(errors, name)
+        if measure is not None:
+            bounds = {side: getattr(measure, side) for side in ("low", "high") if getattr(measure, side) is not None}
+            table[name] = {"value": measure.value, **bounds}
+    return content
+
+
+def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
+    """Build a card from the content of ``model.toml``; see `read_card` for errors."""
+    root = _Table("the card", content)
+    model = root.table("model")
+    inputs = root.take("input", list)
+    card = ModelCard(
+        name=model.take("name", str),
+        kind=model.take("kind", str),
+        version=model.take("version", str),
+        created=model.take("created", str),
+        inputs=tuple(_input_from_toml(_Table(f"[[input]] {index}", item)) for index, item in enumerate(inputs, 1)),
+        training=_training_from_toml(root.table("training")),
+        errors=_errors_from_toml(root.table("errors")),
+        files=root.mapping("files", str),
+        licence=root.take("licence", str),
+        citation=root.take("citation", str),
+        limits=root.items("limits", str),
+    )
+    model.end()
+    root.end()
+    return card
+
+
+def _input_to_toml(contract: InputContract) -> dict[str, Any]:
+    return {
+        "derivative": contract.derivative,
+        "entities": dict(contract.entities),
+        "modality": contract.modality,
+        "space": contract.space,
+        "alignment": contract.alignment,
+        "voxel_mm": list(contract.voxel_mm),
+        "shape": list(contract.shape),
+        "affine": [list(row) for row in contract.affine],
+        "intensity": contract.intensity,
+        "crop": contract.crop,
+        "stripped": contract.stripped,
+    }
+
+
+def _input_from_toml(table: _Table) -> InputContract:
+    contract = InputContract(
+        derivative=table.take("derivative", str),
+        entities=table.mapping("entities", str),
+        modality=table.take("modality", str),
+        space=table.take("space", str),
+        alignment=table.take("alignment", str),
+        voxel_mm=table.items("voxel_mm", float),
+        shape=table.items("shape", int),
+        affine=tuple(_Table(table.where, {"affine": row}).items("affine", float) for row in table.take("affine", list)),
+        intensity=table.take("intensity", str),
+        crop=table.take("crop", str),
+        stripped=table.take("stripped", bool),
+    )
+    table.end()
+    return contract
+
+
+def _training_from_toml(table: _Table) -> Training:
+    ages = table.table("ages")
+    training = Training(
+        datasets=table.items("datasets", str),
+        n=table.take("n", int),
+        sessions=table.take("sessions", int),
+        ages=Ages(
+            **{name: ages.take(name, float) for name in ("low", "high", "mean", "sd")},
+            edges=ages.items("edges", float),
+            counts=ages.items("counts", int),
+        ),
+        split=table.take("split", str),
+        seeds=table.items("seeds", int),
+        device=table.take("device", str),
+        software=table.take("software", str),
+        sites=table.items("sites", str),
+        sexes=table.mapping("sexes", int),
+        groups=table.mapping("groups", int),
+    )
+    ages.end()
+    table.end()
+    return training
+
+
+def _errors_from_toml(table: _Table) -> Errors:
+    measures = {}
+    for name in _MEASURES:
+        if table.has(name):
+            part = table.table(name)
+            bounds = {side: part.take(side, float) for side in ("low", "high") if part.has(side)}
+            measures[name] = Measure(part.take("value", float), **bounds)
+            part.end()
+    optional = {name: table.take(name, float) for name in ("p_guess", "coverage") if table.has(name)}
+    errors = Errors(
+        by=table.take("by", str),
+        n=table.take("n", int),
+        level=table.take("level", float),
+        permutations=table.take("permutations", int),
+        coverage_level=table.take("coverage_level", float),
+        **measures,
+        **optional,
+    )
+    table.end()
+    return errors
+
+
+class _Table:
+    """A table of the file whose fields are taken out one by one; what is left at the end is not known."""
+
+    def __init__(self, where: str, content: Any) -> None:
+        if not isinstance(content, Mapping):
+            raise BadConfiguration(f"{where} must be a table.")
+        self.where = where
+        self._content = dict(content)
+
+    def has(self, name: str) -> bool:
+        return name in self._content
+
+    def take(self, name: str, kind: type) -> Any:
+        if name not in self._content:
+            raise BadConfiguration(f"{self.where} lacks {name!r}.")
+        return self._checked(name, self._content.pop(name), kind)
+
+    def items(self, name: str, kind: type) -> tuple:
+        return tuple(self._checked(name, item, kind) for item in self.take(name, list))
+
+    def mapping(self, name: str, kind: type) -> dict[str, Any]:
+        return {key: self._checked(f"{name}.{key}", item, kind) for key, item in self.take(name, dict).items()}
+
+    def table(self, name: str) -> _Table:
+        return _Table(f"[{name}]", self.take(name, dict))
+
+    def end(self) -> None:
+        if self._content:
+            raise BadConfiguration(f"{self.where} has fields that are not known: {', '.join(sorted(self._content))}.")
+
+    def _checked(self, name: str, value: Any, kind: type) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise BadConfiguration(f"{name!r} of {self.where} must be of type {kind.__name__}, not {type(value).__name__}.")
+        if kind is float and not math.isfinite(value):
+            raise BadConfiguration(f"{name!r} of {self.where} is not a finite number.")
+        return value

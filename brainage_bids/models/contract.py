@@ -1,0 +1,198 @@
+"""Whether files are what a model was trained on; checked before every use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainage_bids.bids.names import derivative_path, parse_name
+from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.bids.tables import read_json_object
+from brainage_bids.models.card import InputContract, ModelCard
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+AFFINE_TOLERANCE_MM = 1e-3
+MODALITIES = ("T1w", "T2w", "FLAIR", "swi", "cbv")
+"""Suffixes that name what was scanned; those of maps (``probseg``) do not."""
+
+
+def input_paths(card: ModelCard, out_dir: Path | str, participant_id: str, session_id: str | None) -> dict[str, Path]:
+    """Where the inputs of a model lie among the outputs of a session: ``InputContract.key`` → file."""
+    found = {}
+    for contract in card.inputs:
+        found[contract.key] = derivative_path(out_dir, contract.derivative, participant_id, session_id, **contract.entities)
+    return found
+
+
+def check(card: ModelCard, files: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """Check every input of a model against its contract and read it.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model.
+    files : mapping
+        ``InputContract.key`` (``modulated_smooth_GM``) to file; further files are not looked at.
+
+    Returns
+    -------
+    dict
+        Key to the values of the image, float32.
+
+    Raises
+    ------
+    BadConfiguration
+        If an input that the model needs was not given.
+    UnusableInput
+        If a file cannot be read or differs from its contract in modality, space, alignment, voxel size, shape, affine,
+        intensity rule or skull, or holds values that are not finite, or nothing but zeros.
+    """
+    missing = [contract.key for contract in card.inputs if contract.key not in files]
+    if missing:
+        raise BadConfiguration(f"The model {card.name} needs {', '.join(missing)}, which this run does not make.")
+    return {contract.key: check_image(contract, files[contract.key], f"the model {card.name}") for contract in card.inputs}
+
+
+def check_image(contract: InputContract, path: Path | str, asker: str) -> np.ndarray:
+    """Check one image as in `check` and return its values, float32; messages say that it does not fit `asker`."""
+    import numpy as np
+
+    path = Path(path)
+    differences = _name_differences(contract, path) + _sidecar_differences(contract, path)
+    if differences:
+        raise UnusableInput(_sentence(path, asker, differences))
+    image = load_image(path)
+    differences = _grid_differences(contract, image.shape, image.affine)
+    if differences:
+        raise UnusableInput(_sentence(path, asker, differences))
+    data = _values(image, path)
+    if not np.isfinite(data).all():
+        raise UnusableInput(f"{path} holds values that are not finite, so no age can be estimated; run the preprocessing again.")
+    if not data.any():
+        raise UnusableInput(f"{path} holds nothing but zeros, so no age can be estimated; look at the brain mask and the tissues.")
+    return data
+
+
+def load_image(path: Path):
+    """Read a NIfTI image to its end, so that a check sum that does not fit is noticed.
+
+    Raises
+    ------
+    UnusableInput
+        If that is not possible.
+    """
+    import gzip
+    import zlib
+
+    import nibabel as nib
+
+    broken = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError)
+    try:
+        content = path.read_bytes()
+        return nib.Nifti1Image.from_bytes(gzip.decompress(content) if path.name.endswith(".gz") else content)
+    except FileNotFoundError as error:
+        raise UnusableInput(f"The model's input {path} does not exist; run the preprocessing of this person again.") from error
+    except (*broken, OSError, EOFError, ValueError, zlib.error) as error:
+        raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
+
+
+def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], modality: str, alignment: str) -> InputContract:
+    """Write down what an image is, so that later ones can be compared with it.
+
+    Parameters
+    ----------
+    path : Path
+        An image that was trained on; ``space-`` and ``desc-`` of its name become space and intensity rule.
+    derivative, entities, modality, alignment
+        As in `InputContract`.
+
+    Raises
+    ------
+    UnusableInput
+        If it cannot be read, its name has no space or its grid is not straight (axes along x, y, z, in RAS).
+    """
+    import numpy as np
+
+    image = load_image(path)
+    name = parse_name(path.name)
+    named = name.entities if name is not None else {}
+    affine = np.round(np.asarray(image.affine, dtype=float), 6)
+    straight = np.count_nonzero(affine[:3, :3]) == 3 and np.all(np.diag(affine)[:3] > 0)
+    if len(image.shape) != 3 or not straight or "space" not in named or "desc" not in named:
+        raise UnusableInput(f"{path} cannot be trained on: a 3-D image in RAS axes whose name has space- and desc- is needed.")
+    stripped, _ = read_json_object(sidecar_path(path))
+    return InputContract(
+        derivative=derivative,
+        entities=dict(entities),
+        modality=modality,
+        space=named["space"],
+        alignment=alignment,
+        voxel_mm=tuple(float(edge) for edge in np.diag(affine)[:3]),
+        shape=tuple(int(n) for n in image.shape),
+        affine=tuple(tuple(float(value) for value in row) for row in affine),
+        intensity=named["desc"],
+        stripped=bool(stripped.get("SkullStripped", True)),
+    )
+
+
+def _name_differences(contract: InputContract, path: Path) -> list[str]:
+    """What the file's name says that the contract does not."""
+    name = parse_name(path.name)
+    if name is None:
+        return ["its name is no BIDS name"]
+    wanted = {"space": contract.space, "desc": contract.intensity}
+    if "label" in contract.entities:
+        wanted["label"] = contract.entities["label"]
+    differences = []
+    for entity, value in wanted.items():
+        found = name.entities.get(entity)
+        if found != value:
+            differences.append(f"{entity}-{value} is needed and its name has {f'{entity}-{found}' if found else f'no {entity}-'}")
+    if name.suffix in MODALITIES and name.suffix != contract.modality:
+        differences.append(f"a {contract.modality} is needed and it is a {name.suffix}")
+    return differences
+
+
+def _sidecar_differences(contract: InputContract, path: Path) -> list[str]:
+    content, _ = read_json_object(sidecar_path(path))
+    stripped = content.get("SkullStripped")
+    if isinstance(stripped, bool) and stripped != contract.stripped:
+        return [f"the skull must be {'off' if contract.stripped else 'on'} and its sidecar says the opposite"]
+    return []
+
+
+def _grid_differences(contract: InputContract, shape: tuple[int, ...], affine: np.ndarray) -> list[str]:
+    import numpy as np
+
+    differences = []
+    if tuple(shape) != contract.shape:
+        differences.append(f"the shape {_times(contract.shape)} is needed and it has {_times(shape)}")
+    affine = np.asarray(affine, dtype=float)
+    voxel = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if not np.allclose(voxel, contract.voxel_mm, rtol=0, atol=AFFINE_TOLERANCE_MM):
+        differences.append(f"voxels of {_times(contract.voxel_mm)} mm are needed and its are {_times(voxel)} mm")
+    elif not np.allclose(affine, np.asarray(contract.affine), rtol=0, atol=AFFINE_TOLERANCE_MM):
+        differences.append("its affine is another one, so the same voxel is another place")
+    return differences
+
+
+def _values(image, path: Path) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError) as error:
+        raise UnusableInput(f"{path} is shorter than its header says ({error}); run the preprocessing of this person again.") from error
+
+
+def _sentence(path: Path, asker: str, differences: list[str]) -> str:
+    what = "; ".join(differences)
+    return f"{path} does not fit {asker}: {what}. Preprocess the scan again or choose another model."
+
+
+def _times(values) -> str:
+    return "×".join(f"{float(value):g}" for value in values)

@@ -1,0 +1,232 @@
+"""Writing a trained model as a folder: card, weights, heads and the example of its self-test."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainage_bids import __version__
+from brainage_bids.bids.sink import write_atomic
+from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
+from brainage_bids.models.cardfile import CARD, card_text
+from brainage_bids.models.gpr import KIND, GprModel, gpr_to_files
+from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
+from brainage_bids.models.selftest import EXAMPLE, EXAMPLE_ARRAYS, example_to_files, predict_example
+from brainage_bids.models.weights import pack_arrays, sha256_of_bytes
+from brainage_bids.records import BadConfiguration
+from brainage_bids.training.collect import TrainingData
+from brainage_bids.training.evaluate import COVERAGE_LEVEL, CrossValidation
+from brainage_bids.training.gpr import Choice
+
+EXAMPLE_PEOPLE = 10
+"""The example is the mean of up to this many people, the oldest ones."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a person must say about a model, because no data can."""
+
+    name: str
+    version: str
+    created: str  # YYYY-MM-DD
+    licence: str
+    citation: str
+    limits: tuple[str, ...] = ()
+
+
+def make_card(data: TrainingData, validation: CrossValidation, about: About, files: Mapping[str, str]) -> ModelCard:
+    """Write down what was trained on what, and how far it errs.
+
+    Parameters
+    ----------
+    data : TrainingData
+    validation : CrossValidation
+        Of the same data.
+    about : About
+    files : mapping of str to str
+        Name to SHA-256 of the other files of the folder.
+    """
+    metrics = validation.metrics
+    measures = {name: _measure(getattr(metrics, name), validation.intervals[name]) for name in validation.intervals}
+    return ModelCard(
+        name=about.name,
+        kind=KIND,
+        version=about.version,
+        created=about.created,
+        inputs=data.contracts,
+        training=Training(
+            datasets=data.datasets,
+            n=data.n_people,
+            sessions=len(data.ages),
+            ages=_ages(data.ages),
+            split=f"{validation.by}; every choice by an inner {validation.grid.inner_folds}-fold cross-validation by person",
+            seeds=(validation.seed,),
+            device="cpu",
+            software=f"brainage_bids {__version__}",
+            sites=tuple(data.people_by(data.sites)),
+            sexes=data.people_by(data.sexes),
+            groups=data.people_by(data.groups),
+        ),
+        errors=Errors(
+            by=validation.by,
+            n=metrics.n,
+            p_guess=validation.test.p,
+            permutations=validation.test.n_permutations,
+            coverage=validation.coverage,
+            coverage_level=COVERAGE_LEVEL,
+            **measures,
+        ),
+        files=files,
+        licence=about.licence,
+        citation=about.citation,
+        limits=about.limits,
+    )
+
+
+def write_model(
+    out: Path | str,
+    model: GprModel,
+    data: TrainingData,
+    validation: CrossValidation,
+    choice: Choice,
+    about: About,
+    *,
+    overwrite: bool = False,
+) -> ModelFolder:
+    """Write a model folder; it appears as a whole or not at all.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to be. What is there must be an older model, and is replaced only with ``overwrite``.
+    model, choice
+        From ``evaluate.train_model``.
+    data, validation
+        On what it was trained, and its errors.
+    about : About
+    overwrite : bool
+
+    Returns
+    -------
+    ModelFolder
+
+    Raises
+    ------
+    BadConfiguration
+        If the name may not be a model's, or the place is taken.
+    OSError
+        If the folder cannot be written.
+    """
+    out = Path(os.path.abspath(out))
+    check_place(out, overwrite)
+    check_name(about.name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        card = _write_files(partial, model, data, validation, choice, about)
+        _swap(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return ModelFolder(out, card)
+
+
+def check_place(out: Path | str, overwrite: bool) -> None:
+    """Raise BadConfiguration unless a model may be written there: nothing, an empty folder, or a model to be replaced."""
+    out = Path(out)
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / CARD).is_file():
+        raise BadConfiguration(f"{out} exists and is no model folder; give --out another place.")
+    if not overwrite:
+        raise BadConfiguration(f"{out} already holds a model; give --overwrite to replace it, or --out another place.")
+
+
+def _write_files(folder: Path, model: GprModel, data: TrainingData, validation: CrossValidation, choice: Choice, about: About) -> ModelCard:
+    arrays, heads = gpr_to_files(model)
+    heads["choice"] = _choice_to_json(choice)
+    cells, volumes = example(data)
+    example_arrays, content = example_to_files(cells, volumes)
+    files = {
+        WEIGHTS: _write(folder / WEIGHTS, pack_arrays(arrays)),
+        HEADS: _write(folder / HEADS, _json(heads)),
+        EXAMPLE_ARRAYS: _write(folder / EXAMPLE_ARRAYS, pack_arrays(example_arrays)),
+    }
+    card = make_card(data, validation, about, files)
+    expected = predict_example(ModelFolder(folder, card), example_arrays, volumes)
+    content.update(brain_age=expected.brain_age, sd=expected.sd)
+    card = replace(card, files={**files, EXAMPLE: _write(folder / EXAMPLE, _json(content))})
+    _write(folder / CARD, card_text(card).encode())
+    return card
+
+
+def example(data: TrainingData) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Mean cell means and volumes of the oldest people (at most ten, at most half of all)."""
+    count = max(1, min(EXAMPLE_PEOPLE, len(data.ages) // 2))
+    rows = np.argsort(data.ages, kind="stable")[-count:]
+    cells = {key: values[rows].mean(axis=0, dtype=np.float64) for key, values in data.cells.items()}
+    names = dict.fromkeys(part for ratio in data.ratios for part in ratio.parts)
+    return cells, {name: float(np.mean([data.volumes[row][name] for row in rows])) for name in names}
+
+
+def _swap(partial: Path, out: Path) -> None:
+    """Put the new folder in its place; an old one goes only once the new one is there, and comes back if that fails."""
+    if not os.path.lexists(out):
+        os.rename(partial, out)
+        return
+    old = out.parent / f".{out.name}.{secrets.token_hex(4)}.old"
+    os.rename(out, old)
+    try:
+        os.rename(partial, out)
+    except OSError:
+        os.rename(old, out)
+        raise
+    shutil.rmtree(old)
+
+
+def _write(path: Path, content: bytes) -> str:
+    with write_atomic(path) as partial:
+        partial.write_bytes(content)
+    return sha256_of_bytes(content)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _choice_to_json(choice: Choice) -> dict[str, Any]:
+    candidate = choice.candidate
+    return {
+        "features": candidate.features,
+        "n_components": candidate.n_components,
+        "kernel": candidate.kernel,
+        "length_factor": candidate.length_factor,
+        "alpha": candidate.alpha,
+        "spread": choice.spread,
+        "inner_mae": choice.inner_mae,
+        "inner_rmse": choice.inner_rmse,
+    }
+
+
+def _ages(ages: np.ndarray) -> Ages:
+    """Range, mean, s.d. and a histogram in bins of five years."""
+    edges = np.arange(5 * np.floor(ages.min() / 5), ages.max() + 5.0001, 5)
+    counts, edges = np.histogram(ages, edges)
+    sd = float(ages.std(ddof=1))
+    return Ages(float(ages.min()), float(ages.max()), float(ages.mean()), sd, tuple(map(float, edges)), tuple(map(int, counts)))
+
+
+def _measure(value: float, interval: tuple[float, float]) -> Measure | None:
+    """A measure with its interval; None where it is not defined."""
+    if not np.isfinite(value):
+        return None
+    low, high = (float(bound) if np.isfinite(bound) else None for bound in interval)
+    return Measure(float(value), low, high)
