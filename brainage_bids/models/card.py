@@ -239,7 +239,7 @@ def describe_errors(card: ModelCard) -> str:
     >>> contract = InputContract("t1w_mni", {"res": "1"}, "T1w", "S", "affine", (1, 1, 1), (9, 9, 9), ((1.0, 0, 0, 0),) * 4, "preproc")
     >>> errors = Errors("cross-validation", 36, mae=Measure(6.5, 5.1, 8.0), mae_guess=Measure(7.2), p_guess=0.21, permutations=999)
     >>> describe_errors(ModelCard("m", "gpr", "1", "2026-01-01", (contract,), training, errors, {}, "CC0", "")).partition(". ")[2]
-    'Giving everybody the mean age errs by 7.2 years (paired permutation test, p = 0.21): it is not shown to be better than that.'
+    'Giving everybody the mean age errs by 7.2 years (paired permutation test, p = 0.21): the model is not shown to be better than that.'
     """
     errors = card.errors
     if errors.mae is None:
@@ -254,11 +254,11 @@ def describe_errors(card: ModelCard) -> str:
     if errors.p_guess is None:
         return "".join(words) + "."
     if errors.p_guess >= 0.05:
-        verdict = "it is not shown to be better than that"
+        verdict = "the model is not shown to be better than that"
     elif errors.mae.value < errors.mae_guess.value:
-        verdict = "it is better than that"
+        verdict = "the model is better than that"
     else:
-        verdict = "it is worse than that"
+        verdict = "the model is worse than that"
     return "".join([*words, f" (paired permutation test, p = {errors.p_guess:.2g}): {verdict}."])
 
 

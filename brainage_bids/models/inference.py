@@ -53,30 +53,17 @@ def estimate(
     Raises
     ------
     BadConfiguration
-        If the model cannot be used: a file is missing or altered, its kind is not known, an input is not made by this run.
+        If the model cannot be used (a file is missing or altered, its kind is unknown) or an input was not given.
     UnusableInput
         If an input does not fulfil the contract, or the result is no number.
     """
     folder = folder if isinstance(folder, ModelFolder) else open_model(folder)
-    given = set(quality_flags)
-    unknown = sorted(given - set(FLAGS))
-    if unknown:
-        raise ValueError(f"There are no flags {', '.join(unknown)}.")
+    given = _in_order(set(quality_flags))
     model = load_model(folder)
-    images = check(folder.card, files)
-    cells = model.cells(images, {contract.key: contract.voxel_mm for contract in folder.card.inputs})
+    cells = model.cells(check(folder.card, files), {contract.key: contract.voxel_mm for contract in folder.card.inputs})
     brain_age, sd = model.predict(cells, volumes)
-    if not (math.isfinite(brain_age) and math.isfinite(sd) and sd > 0):
-        first = next(iter(files.values()))
-        raise UnusableInput(f"The model {folder.card.name} gave no number for {first}; look at its maps and volumes.")
-    ages = folder.card.training.ages
-    raised = {
-        "age_missing": age is None,
-        "age_out_of_range": age is not None and not ages.low <= age <= ages.high,
-        "prediction_out_of_range": not ages.low <= brain_age <= ages.high,
-        "input_mismatch": model.unlike_training(cells),
-    }
-    given |= {flag for flag, holds in raised.items() if holds}
+    _check_number(brain_age, sd, folder.card.name, files)
+    raised = _raised(folder, brain_age, age) + ("input_mismatch",) * model.unlike_training(cells)
     half = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
     return AgeEstimate(
         model=folder.card.name,
@@ -89,9 +76,33 @@ def estimate(
         high=brain_age + half,
         interval_level=LEVEL,
         interval_method="gaussian",
-        flags=tuple(flag for flag in FLAGS if flag in given),
+        flags=_in_order({*given, *raised}),
         model_sha256=folder.sha256,
     )
+
+
+def _check_number(brain_age: float, sd: float, model: str, files: Mapping[str, Path]) -> None:
+    if not (math.isfinite(brain_age) and math.isfinite(sd) and sd > 0):
+        raise UnusableInput(f"The model {model} gave no number for {next(iter(files.values()))}; look at its maps and volumes.")
+
+
+def _raised(folder: ModelFolder, brain_age: float, age: float | None) -> tuple[str, ...]:
+    """Flags that follow from the two ages and those of the training people."""
+    ages = folder.card.training.ages
+    raised = {
+        "age_missing": age is None,
+        "age_out_of_range": age is not None and not ages.low <= age <= ages.high,
+        "prediction_out_of_range": not ages.low <= brain_age <= ages.high,
+    }
+    return tuple(flag for flag, holds in raised.items() if holds)
+
+
+def _in_order(flags: set[str]) -> tuple[str, ...]:
+    """The flags in the order of ``records.FLAGS``; ValueError for one that is not among them."""
+    unknown = sorted(flags - set(FLAGS))
+    if unknown:
+        raise ValueError(f"There are no flags {', '.join(unknown)}.")
+    return tuple(flag for flag in FLAGS if flag in flags)
 
 
 def load_model(folder: ModelFolder) -> GprModel:

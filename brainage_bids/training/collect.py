@@ -157,9 +157,6 @@ def collect(
             if progress:
                 progress(done, total)
         gathered.problems += joined.problems()
-    if not gathered.rows:
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in Counter(reason for _, reason in gathered.left_out).items())
-        raise BadDataset(f"No session can be trained on ({reasons}).")
     return _as_data(gathered, names)
 
 
@@ -283,6 +280,9 @@ def _dataset_name(root: Path) -> str:
 
 def _as_data(gathered: _Gathered, names: Sequence[str]) -> TrainingData:
     rows = gathered.rows
+    if not rows:
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in Counter(reason for _, reason in gathered.left_out).items())
+        raise BadDataset(f"No session can be trained on ({reasons}).")
     return TrainingData(
         participants=tuple(row["participant"] for row in rows),
         sessions=tuple(row["session"] for row in rows),

@@ -19,6 +19,7 @@ def estimate_session(session: Session, plan) -> bool:
         If a model gives no number for this person.
     """
     from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
+    from brainage_bids.models.features import read_volumes
     from brainage_bids.models.inference import estimate
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
 
@@ -30,7 +31,8 @@ def estimate_session(session: Session, plan) -> bool:
         for _, value in output.entities or (("", ""),)
     }
     flags = quality_flags(session, plan.out_dir)
-    volumes = read_volumes(session, plan.out_dir)
+    tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
+    volumes = read_volumes(*tables)
     rows = estimate_rows(
         session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags) for folder in folders]
     )
@@ -47,13 +49,3 @@ def quality_flags(session: Session, out_dir) -> tuple[str, ...]:
     table = read_tsv(derivative_path(out_dir, "qc", session.participant_id, session.session_id))
     raised = {row["flag"] for row in table.rows} | set(session.flags) | set(read_sidecar(out_dir, session).get("Flags", []))
     return tuple(flag for flag in FLAGS if flag in raised)
-
-
-def read_volumes(session: Session, out_dir) -> dict[str, float]:
-    """Volumes in mm³: tissues by name, regions by ``hemisphere``-free aseg name."""
-    from brainage_bids.bids.tables import read_tsv
-
-    tissues = read_tsv(derivative_path(out_dir, "volumes", session.participant_id, session.session_id)).rows[0]
-    regions = read_tsv(derivative_path(out_dir, "volumes_atlas", session.participant_id, session.session_id)).rows
-    volumes = {name: float(value) for name, value in tissues.items() if name not in ("participant_id", "session_id")}
-    return volumes | {row["name"]: float(row["volume_mm3"]) for row in regions}

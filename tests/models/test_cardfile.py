@@ -107,9 +107,9 @@ def test_words_follow_the_numbers(card: ModelCard):
     assert "not shown to be better" in describe_errors(unclear)
     assert "6.5 (95 % CI 5.0 to 8.0) years" in describe_errors(unclear)
     better = replace(card, errors=replace(card.errors, mae_guess=guess, p_guess=0.001))
-    assert "it is better than that" in describe_errors(better)
+    assert "the model is better than that" in describe_errors(better)
     worse = replace(card, errors=replace(card.errors, mae_guess=Measure(5.0), p_guess=0.001))
-    assert "it is worse than that" in describe_errors(worse)
+    assert "the model is worse than that" in describe_errors(worse)
     assert "not known" in describe_errors(replace(card, errors=replace(card.errors, mae=None)))
 
 
