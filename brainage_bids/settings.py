@@ -93,6 +93,9 @@ class Settings:
             types = {"str": (str, "a text"), "bool": (bool, "true or false"), "int": (int, "a whole number")}
             expected, wanted = types[kind]
             fits = type(value) is expected
+        texts = value if isinstance(value, tuple) else (value,)
+        if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
+            raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
         if not fits:
             raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
 
@@ -123,6 +126,10 @@ class Settings:
             return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
         except TypeError as error:
             raise BadConfiguration(f"{where} lacks settings ({error}); give bids_dir, out_dir and work_dir.") from error
+
+
+def _is_utf8(text: str) -> bool:
+    return not any(0xDC80 <= ord(letter) <= 0xDCFF for letter in text)  # how Python shows bytes of a path that are not UTF-8
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from brainage_bids.cli.parser import build_parser
@@ -24,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         return _say(error, BAD_DATASET)
     except BadConfiguration as error:
         return _say(error, BAD_CONFIGURATION)
+    except BrokenPipeError:  # who reads the table of --dry-run has seen enough, as in "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _say(f"A file or folder cannot be used ({error}); check --help for what is written where.", BAD_CONFIGURATION)
     except KeyboardInterrupt:

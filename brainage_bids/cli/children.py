@@ -88,15 +88,13 @@ def _start(participant: Participant, inventory, settings: Settings, run_dir: Pat
 def _launch(task: Path, settings: Settings, log: Path) -> subprocess.Popen:
     threads = str(settings.omp_nthreads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    # templateflow, which nireports imports, unpacks a skeleton into its home; a container's user may have no home to write to.
-    libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1", "TEMPLATEFLOW_AUTOUPDATE": "off"}
-    home = {"TEMPLATEFLOW_HOME": os.environ.get("TEMPLATEFLOW_HOME", str(Path(settings.work_dir) / "templateflow"))}
+    libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
     with open(log, "ab") as output:
         return subprocess.Popen(
             # -P: a file of the user's current folder must not stand in for a module
             [sys.executable, "-P", "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env=os.environ | dict.fromkeys(names, threads) | libraries | home,
+            env=os.environ | dict.fromkeys(names, threads) | libraries,
         )  # fmt: skip
 
 

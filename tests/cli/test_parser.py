@@ -56,7 +56,24 @@ def test_the_command_line_wins_over_the_settings_file(tmp_path):
     assert (settings.bids_dir, settings.nprocs, settings.skull_strip) == ("/other", 2, "force")
 
 
-@pytest.mark.parametrize("text", ["nprocs = 0", "colour = 'red'", "skull_strip = 'maybe'", "= 3", "random_seed = 0"])
+def test_an_option_given_with_its_default_wins_too(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(Settings("/in", "/out", "/w", nprocs=4, device="cpu", participant_labels=("01",)).to_toml())
+    words = ["/in", "/out", "participant", "--config-file", str(file), "--nprocs", "1", "--device", "auto", "--participant-label", "02"]
+    settings = settings_of(build_parser().parse_args(words))
+    assert (settings.nprocs, settings.device, settings.participant_labels) == (1, "auto", ("02",))
+
+
+def test_without_options_the_settings_are_the_defaults():
+    settings = settings_of(build_parser().parse_args(["/in", "/out", "participant"]))
+    assert settings == Settings("/in", "/out", settings.work_dir)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nprocs = 0", "colour = 'red'", "skull_strip = 'maybe'", "= 3", "random_seed = 0", "sloppy = 'yes'", "nprocs = true",
+     "participant_labels = '01'", "models = [1]", "work_dir = 3"],  # fmt: skip
+)
 def test_a_wrong_settings_file_is_a_bad_configuration(tmp_path, text):
     file = tmp_path / "config.toml"
     file.write_text(text)

@@ -1,6 +1,9 @@
 """Runs that end before any participant is processed: exit codes and sentences."""
 
 import json
+import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 
 from brainage_bids.cli.brainage import main
 from brainage_bids.cli.failures import failure_path, forget_failures, write_failures
+from brainage_bids.cli.options import check_folders
 from brainage_bids.records import Failure
+from brainage_bids.settings import Settings
 
 
 @pytest.fixture
@@ -53,6 +58,33 @@ def test_an_output_below_a_file_ends_with_78(bids, tmp_path, capsys):
 def test_the_input_is_refused_as_output(bids, capsys):
     assert run(bids, bids, "participant") == 78
     assert "is the BIDS folder itself" in capsys.readouterr().err
+
+
+def test_an_output_among_the_raw_data_is_refused_but_not_one_in_derivatives(bids, tmp_path, capsys):
+    assert run(bids, bids / "sub-01" / "out", "participant", "-w", tmp_path / "w") == 78
+    assert "among the raw data" in capsys.readouterr().err
+    check_folders(Settings(str(bids), str(bids / "derivatives" / "brainage"), str(tmp_path / "w")))
+    assert (bids / "derivatives" / "brainage").is_dir()
+
+
+def test_who_is_left_out_is_said_without_asking(bids, tmp_path, capsys):
+    assert run(bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "--participant-label", "03") == 66
+    assert "left out: sub-03 no T1w image" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_ends_a_dry_run_quietly(bids, tmp_path):
+    words = [sys.executable, "-m", "brainage_bids.cli.brainage", str(bids), str(tmp_path / "out"), "participant", "--dry-run"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0 and process.stderr.read() == ""
+
+
+def test_a_path_that_is_not_utf8_is_refused_in_words(bids, tmp_path):
+    root = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.rename(bids, root)
+    words = [os.fsencode(sys.executable), b"-m", b"brainage_bids.cli.brainage", root, b"out", b"participant", b"--dry-run"]
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 78 and b"bids_dir" in done.stderr and b"UTF-8" in done.stderr
 
 
 def test_scratch_inside_the_output_is_refused(bids, tmp_path):
