@@ -199,6 +199,8 @@ def _layout(bids_dir: Path, participants: Collection[str], database_dir: Path | 
         )
     except (AttributeError, TypeError) as error:  # what pybids raises for fields of other types than it expects
         raise BadDataset(f"dataset_description.json of {bids_dir} is malformed ({error}); correct it.") from error
+    except UnicodeEncodeError as error:
+        raise BadDataset(f"A file name in {bids_dir} is not UTF-8 ({error.object!r}); rename that file.") from error
     except SQLAlchemyError as error:
         raise BadConfiguration(
             f"The index in {database_dir} cannot be used ({type(error).__name__}); delete it or leave --bids-database-dir out."

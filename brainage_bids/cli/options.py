@@ -58,6 +58,8 @@ def check_folders(settings: Settings) -> None:
         raise BadConfiguration("The output folder is the BIDS folder itself; give another one, for example BIDS/derivatives/brainage.")
     if Path(settings.work_dir).resolve() == out_dir.resolve() or out_dir.resolve() in Path(settings.work_dir).resolve().parents:
         raise BadConfiguration("The scratch folder lies in the output folder; give --work-dir another place.")
+    if bids_dir.resolve() in (Path(settings.work_dir).resolve(), *Path(settings.work_dir).resolve().parents):
+        raise BadConfiguration("The scratch folder lies in the BIDS folder, which is only read; give --work-dir another place.")
     around = (out_dir.resolve(), *out_dir.resolve().parents)
     if any(folder.parent == bids_dir.resolve() and folder.name.startswith("sub-") for folder in around):
         raise BadConfiguration(f"The output folder {out_dir} lies among the raw data; give another, for example BIDS/derivatives/brainage.")

@@ -101,3 +101,17 @@ def test_failures_are_written_and_forgotten(tmp_path):
     assert json.loads(failure_path(tmp_path, "sub-1", "ses-a").read_text())["message"] == "No."
     forget_failures(tmp_path, "sub-1", ["ses-a"])
     assert not list((tmp_path / "logs" / "failures").iterdir())
+
+
+def test_scratch_inside_the_raw_data_is_refused(bids, tmp_path):
+    assert run(bids, tmp_path / "out", "participant", "-w", bids / "work") == 78
+    assert not (bids / "work").exists()
+
+
+def test_a_file_name_that_is_not_utf8_ends_with_65(bids, tmp_path, capsys):
+    import os
+
+    folder = os.fsencode(bids / "sub-01" / "anat")
+    os.rename(folder + b"/sub-01_T1w.nii.gz", folder + b"/sub-01_acq-\xff_T1w.nii.gz")
+    assert run(bids, tmp_path / "out", "participant", "--dry-run") == 65
+    assert "is not UTF-8" in capsys.readouterr().err
