@@ -153,6 +153,17 @@ def test_killed_at_any_moment_a_rerun_ends_the_same(people, finished, tmp_path, 
     assert [name for name in reference if ended[name] != reference[name]] == []
 
 
+def test_two_threads_change_next_to_nothing(people, finished, tmp_path, environment):
+    label = labels(people)[0]
+    done = run(people, tmp_path / "out", tmp_path / "work", environment, "--participant-label", label, "--omp-nthreads", "2")
+    assert done.returncode == 0, done.stderr[-4000:]
+    ages = [float(read_tsv(out / label / "anat" / f"{label}_brainage.tsv").rows[0]["brain_age"]) for out in (finished, tmp_path / "out")]
+    assert ages[0] == pytest.approx(ages[1], abs=0.2)
+    name = f"{label}/anat/{label}_space-MNI152NLin2009aSym_res-1p5_label-GM_desc-modulatedSmooth4_probseg.nii.gz"
+    one, two = (nib.load(out / name).get_fdata().ravel() for out in (finished, tmp_path / "out"))
+    assert np.corrcoef(one, two)[0, 1] >= 0.999
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -42,7 +42,7 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
     )
     conform = Node(Conform(), name="conform")
     brain = Node(FindBrain(mode=skull_strip, device=device, threads=threads), name="brain_mask")
-    bias = Node(CorrectBias(threads=threads), name="bias_field")
+    bias = Node(CorrectBias(), name="bias_field")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
 
