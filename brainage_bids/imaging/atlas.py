@@ -30,6 +30,9 @@ MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 85: 28, 72: 14, 136: 3, 137: 42, 163: 3,
 lesions and vessels into white matter, the chiasm into the ventral diencephalon, the fifth ventricle into the third, basal
 forebrain and claustrum-like grey into cortex."""
 
+WIDE_FWHM_MM = 12.0
+"""Smoothing of the atlas's tails."""
+
 KEPT_AROUND_MM = 20.0
 """Further from the brain than this the atlas says only "background": nothing reads it there, and the file stays small."""
 
@@ -64,6 +67,11 @@ class Atlas:
         """P(brain or its fluid) on `WARP_GRID`, (121, 145, 121) float32."""
         return self.probabilities[..., : len(self.regions)].sum(axis=-1, dtype=np.float32) / np.float32(255)
 
+    def tissue(self, name: str) -> np.ndarray:
+        """P(GM), P(WM) or P(CSF) on `WARP_GRID`, (121, 145, 121) float32."""
+        channels = [channel for channel, region in enumerate(self.regions) if region.tissue == name]
+        return self.probabilities[..., channels].sum(axis=-1, dtype=np.float32) / np.float32(255)
+
 
 def load_atlas(path: str | Path | None = None) -> Atlas:
     """Read an atlas written by `save_atlas`; the packaged BrainageAseg by default."""
@@ -84,7 +92,7 @@ def save_atlas(atlas: Atlas, path: str | Path) -> None:
     nib.save(image, path)
 
 
-def from_samples(samples: Iterable[np.ndarray], regions: Sequence[Region], fwhm_mm: float = 2.0) -> Atlas:
+def from_samples(samples: Iterable[np.ndarray], regions: Sequence[Region], fwhm_mm: float = 2.0, wide_share: float = 0.1) -> Atlas:
     """Average label maps of several people, each with its mirror image, into an atlas.
 
     The template is symmetric, so a person reflected at the midplane, left and right codes exchanged, is a second person.
@@ -97,6 +105,8 @@ def from_samples(samples: Iterable[np.ndarray], regions: Sequence[Region], fwhm_
         The structures.
     fwhm_mm : float
         Gaussian smoothing of the mean: what a few people cannot show of where a structure may lie.
+    wide_share : float
+        Share of the mean that is smoothed by `WIDE_FWHM_MM` instead: folds and widened fluid that none of them has.
 
     Returns
     -------
@@ -115,7 +125,9 @@ def from_samples(samples: Iterable[np.ndarray], regions: Sequence[Region], fwhm_
         _count(_channel_of_code(regions, person)[person], total)
     mirrored = total[_mirror(regions), ::-1]
     for channel in range(channels):
-        mirrored[channel] = smooth(total[channel] + mirrored[channel], fwhm_mm, (WARP_GRID.voxel_mm,) * 3)
+        both = total[channel] + mirrored[channel]
+        narrow, wide = (smooth(both, width, (WARP_GRID.voxel_mm,) * 3) for width in (fwhm_mm, WIDE_FWHM_MM))
+        mirrored[channel] = (1 - wide_share) * narrow + wide_share * wide
     mirrored /= np.maximum(mirrored.sum(axis=0), 1e-6)
     brain = mirrored[: len(regions)].sum(axis=0) > 1 / 255
     far = ndimage.distance_transform_edt(~brain, sampling=WARP_GRID.voxel_mm) > KEPT_AROUND_MM

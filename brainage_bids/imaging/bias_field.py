@@ -7,8 +7,13 @@ import numpy as np
 SHRINK_MM = 4.0
 """Edge of the voxels on which the field is fitted."""
 
+ITERATIONS = (50, 50, 50, 50)
+"""Steps of N4 at each level."""
 
-def bias_field(image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threads: int = 1) -> np.ndarray:
+
+def bias_field(
+    image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threads: int = 1, iterations: tuple[int, ...] = ITERATIONS
+) -> np.ndarray:
     """Smooth multiplicative intensity field of an image inside a mask, extended over the whole grid.
 
     Parameters
@@ -21,6 +26,8 @@ def bias_field(image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threa
         Where the field is fitted.
     threads : int
         Threads of ITK.
+    iterations : tuple of int
+        Upper bounds of the steps at each level; the control points double from level to level.
 
     Returns
     -------
@@ -42,9 +49,13 @@ def bias_field(image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threa
     image_itk, mask_itk = as_itk(image, affine), sitk.Cast(as_itk(inside, affine), sitk.sitkUInt8)
     factors = [max(1, round(SHRINK_MM / size)) for size in image_itk.GetSpacing()]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetNumberOfThreads(threads)
-    n4.SetMaximumNumberOfIterations([50, 50, 50, 50])
+    n4.SetMaximumNumberOfIterations(list(iterations))
     n4.SetConvergenceThreshold(1e-4)
-    n4.Execute(sitk.Shrink(image_itk, factors), sitk.Shrink(mask_itk, factors))
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)  # the filters inside N4 do not ask N4 for its own number
+    try:
+        n4.Execute(sitk.Shrink(image_itk, factors), sitk.Shrink(mask_itk, factors))
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image_itk)).T)
     return np.ascontiguousarray(field / np.exp(np.log(field[inside]).mean()), dtype=np.float32)

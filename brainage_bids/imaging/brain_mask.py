@@ -1,12 +1,16 @@
-"""Where the brain is: found by deepbet (Fisch 2024, doi:10.1016/j.media.2023.102993), or read off an image that is already stripped."""
+"""Where the brain is: found by deepbet (Fisch 2024, doi:10.1016/j.compbiomed.2024.108845); or read
+off an image that is already stripped.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 from scipy.linalg import polar
 
+from brainage_bids.imaging.atlas import Atlas
 from brainage_bids.imaging.grids import resample, voxel_volume
+from brainage_bids.imaging.mask_model import without_skull
+from brainage_bids.imaging.pieces import filled, largest_piece
 from brainage_bids.records import UnusableInput
 
 STRIPPED_ZEROS = 0.35
@@ -19,11 +23,8 @@ BRAIN_ML = (400.0, 2600.0)
 BRAIN_CENTRE_MM = (0.0, -18.0, 8.0)
 """Middle of the template's brain."""
 
-LOOKS = 3
-"""How often the network may look."""
-
 UPRIGHT_WITHIN_DEGREES = 4.0
-"""A head that is turned by less against the last look needs no other."""
+"""A head that is turned by less against the template needs no second look."""
 
 UPRIGHT_SHAPE, UPRIGHT_MM, UPRIGHT_ORIGIN = (220, 256, 256), 1.0, (-110.0, -146.0, -148.0)
 """The grid in the template's pose on which the network looks a second time: head and some of the neck."""
@@ -48,7 +49,7 @@ def looks_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
     volume = foreground.sum() * voxel_volume(affine) / 1000
     if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         return False
-    return largest_piece(foreground).sum() >= 0.95 * foreground.sum()
+    return bool(largest_piece(foreground).sum() >= 0.95 * foreground.sum())
 
 
 def mask_of_stripped(image: np.ndarray) -> np.ndarray:
@@ -56,12 +57,13 @@ def mask_of_stripped(image: np.ndarray) -> np.ndarray:
     return filled(largest_piece(image > 0))
 
 
-def find_brain(image: np.ndarray, affine: np.ndarray, *, device: str = "cpu", threads: int = 1) -> np.ndarray:
-    """Brain mask of a whole-head T1w by deepbet's network (weights in its wheel), which looks again where the head is not upright.
+def find_brain(image: np.ndarray, affine: np.ndarray, *, device: str = "cpu", threads: int = 1, atlas: Atlas | None = None) -> np.ndarray:
+    """Brain mask of a whole-head T1w: deepbet's network (weights in its wheel), then the atlas's word on what is skull.
 
     The network was trained on upright heads and takes neck and face for brain where the head is pitched. Its first mask is
-    therefore only used to find the pose, by a rough affine to the template; where that is turned by 4° or more, the network looks
-    again at the head turned upright, and a third time if that mask shows another pose.
+    therefore only used to find the pose, by a rough affine to the template; where that is turned by 4° or more, the network
+    looks again at the head turned upright. Skull that it took for brain would swell the registration, so `without_skull`
+    takes off what a rough fit of the generative model does not find near the brain.
 
     Parameters
     ----------
@@ -72,7 +74,9 @@ def find_brain(image: np.ndarray, affine: np.ndarray, *, device: str = "cpu", th
     device : {"cpu", "cuda"}
         Where the network runs.
     threads : int
-        Threads of torch and of the registration.
+        Threads of torch and of the registrations.
+    atlas : Atlas, optional
+        The packaged one by default.
 
     Returns
     -------
@@ -86,13 +90,11 @@ def find_brain(image: np.ndarray, affine: np.ndarray, *, device: str = "cpu", th
     import torch
 
     torch.set_num_threads(threads)
-    mask, pose = _network_mask(image, affine, device), np.eye(4)
-    for _ in range(LOOKS - 1):
-        before, pose = pose, _pose(image * mask, affine, threads)
-        if _angle(before, pose) < UPRIGHT_WITHIN_DEGREES:
-            break
+    mask = _network_mask(image, affine, device)
+    pose = _pose(image * mask, affine, threads)
+    if _angle(np.eye(4), pose) >= UPRIGHT_WITHIN_DEGREES:
         mask = _look_upright(image, affine, pose, device)
-    return mask
+    return without_skull(image, affine, mask, threads=threads, atlas=atlas)
 
 
 def _look_upright(image: np.ndarray, affine: np.ndarray, pose: np.ndarray, device: str) -> np.ndarray:
@@ -141,25 +143,3 @@ def _pose(brain: np.ndarray, affine: np.ndarray, threads: int) -> np.ndarray:
     pose[:3, :3] = rotation
     pose[:3, 3] = rough[:3, :3] @ centre + rough[:3, 3] - rotation @ centre
     return pose
-
-
-def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest 6-connected component of a mask.
-
-    >>> largest_piece(np.array([[[1, 0, 1, 1]]], bool)).astype(int).tolist()
-    [[[0, 0, 1, 1]]]
-    """
-    labels, count = ndimage.label(mask)
-    if count <= 1:
-        return mask.astype(bool)
-    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
-
-
-def filled(mask: np.ndarray) -> np.ndarray:
-    """A mask with its holes closed.
-
-    >>> ring = np.pad(np.zeros((1, 1, 1), bool), 1, constant_values=True)
-    >>> int(filled(ring).sum())
-    27
-    """
-    return ndimage.binary_fill_holes(mask)

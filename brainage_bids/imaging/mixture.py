@@ -161,4 +161,5 @@ def _mix(model: list[Gaussians], columns: Sequence[Column]) -> None:
             mean = (1 - share) * model[a].mean[:1] + share * model[b].mean[:1]
             spread = (np.abs(model[a].mean[:1] - model[b].mean[:1]) / 8) ** 2
             variance = (1 - share) * model[a].variance[:1] + share * model[b].variance[:1]
-            model[g] = Gaussians(mean, np.minimum(variance, spread) + spread / 4, np.ones(1, np.float32))
+            variance = np.maximum(np.minimum(variance, spread) + spread / 4, LEAST_DEVIATION**2)
+            model[g] = Gaussians(mean, variance, np.ones(1, np.float32))

@@ -57,7 +57,9 @@ def template_overlap(tissues: dict[str, np.ndarray], affine: np.ndarray, spatial
     return registration_overlap(moved["GM"], moved["WM"], target["GM"], target["WM"])
 
 
-def register(brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy: bool = False, seed: int = 1) -> SpatialMap:
+def register(
+    brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy: bool = False, target: np.ndarray | None = None, seed: int = 1
+) -> SpatialMap:
     """Register a skull-stripped T1w to the template: 12 parameters, then a diffeomorphic warp.
 
     Parameters
@@ -70,7 +72,9 @@ def register(brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy:
         Threads of greedy. With one, the same input gives the same bits; with more, sums are taken in an order that
         varies from run to run.
     sloppy : bool
-        Only the coarsest level of the warp (for demonstrations and tests).
+        Only the coarsest level of the warp (for demonstrations, tests and first guesses).
+    target : ndarray, (121, 145, 121), optional
+        What to register to on `WARP_GRID` in place of the template's T1w, for example a map of white matter.
     seed : int
         Seed of the affine's jittered sample points, > 0 (0 would be another one every time).
 
@@ -92,7 +96,7 @@ def register(brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy:
     import SimpleITK as sitk
     from picsl_greedy import Greedy3D
 
-    fixed = as_itk(template("1p5"), WARP_GRID.affine)
+    fixed = as_itk(template("1p5") if target is None else target, WARP_GRID.affine)
     moving = as_itk(_scaled(brain), affine)
     greedy = Greedy3D()
     levels = SLOPPY_WARP_LEVELS if sloppy else WARP_LEVELS
@@ -128,7 +132,7 @@ def rough_affine(brain: np.ndarray, affine: np.ndarray, *, threads: int = 1) -> 
     try:
         with _quiet():
             greedy.execute(
-                f"-V 0 -threads {threads} -m {METRIC} -i fixed moving -a -dof 12 -ia-image-centers -n {ROUGH_LEVELS} -o matrix",
+                f"-V 0 -seed 1 -threads {threads} -m {METRIC} -i fixed moving -a -dof 12 -ia-image-centers -n {ROUGH_LEVELS} -o matrix",
                 fixed=fixed, moving=moving, matrix=None,
             )  # fmt: skip
             return np.array(greedy["matrix"], dtype=float)

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from brainage_bids.imaging import mixture
 from brainage_bids.imaging.atlas import OUTSIDE, Atlas, load_atlas
-from brainage_bids.imaging.brain_mask import filled, largest_piece
 from brainage_bids.imaging.crop import Box, bounding_box, crop, paste
-from brainage_bids.imaging.warps import SpatialMap, field_at
+from brainage_bids.imaging.grids import voxel_sizes
+from brainage_bids.imaging.pieces import filled, largest_piece
+from brainage_bids.imaging.warps import SpatialMap, field_at, grid_points
 
 GROUPS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("cerebral white", "WM", (2, 41)),
@@ -40,6 +42,9 @@ EDGES: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
     ("cerebral white", "fluid", ("cerebral white", "cerebellar white", "brain stem"), (4, 43, 5, 44, 14, 15)),
     ("cortex", "fluid", ("cortex",), (24,)),
     ("cerebellar cortex", "fluid", ("cerebellar cortex",), (24, 15)),
+    ("skull", "fluid", ("skull",), (24,)),
+    ("cerebral white", "cortex", ("cerebral white",), (3, 42)),
+    ("cerebellar white", "cerebellar cortex", ("cerebellar white",), (8, 47)),
 )
 """Boundaries whose voxels are mixed: the two groups whose intensities mix, the groups of the first side, the codes of the second."""
 
@@ -65,8 +70,8 @@ class Settings:
         Shares of the second group in such voxels; below one half they count as the first.
     reach : float
         Voxels where the atlas's P(brain or fluid) exceeds this are looked at.
-    trust : float
-        Log-odds the first mask adds, for the brain inside and against it outside.
+    shell_mm : float
+        Half the thickness of grey shells around the brain that are taken off.
     stride : int
         EM looks at every stride-th voxel along each axis.
     """
@@ -76,8 +81,8 @@ class Settings:
     sweeps: int = 3
     edges: float = 1.0
     edge_shares: tuple[float, ...] = (0.25, 0.75)
-    reach: float = 0.02
-    trust: float = 0.0
+    reach: float = 0.004
+    shell_mm: float = 2.0
     stride: int = 2
 
 
@@ -159,7 +164,7 @@ def segment_brain(
     torch.set_num_threads(threads)
     atlas = load_atlas() if atlas is None else atlas
     settings = settings or Settings()
-    box = _brain_box(atlas, spatial_map, affine, mask, stripped)
+    box = _brain_box(atlas, spatial_map, affine, mask, None if stripped else settings.reach)
     part, part_affine = crop(image, affine, box)
     points = _template_points(part.shape, part_affine, spatial_map)
     if stripped:
@@ -169,11 +174,8 @@ def segment_brain(
     if not region.any():
         raise ValueError("no voxel of the image lies in the brain of the registered atlas")
     prior = _prior(atlas, points[region.ravel()])
-    if settings.trust and not stripped:
-        prior[:, : len(atlas.regions)] *= np.where(mask[box][region], np.exp(settings.trust), 1)[:, None]
-        prior = mixture.normalised(prior)
     inner = segment(part, region, prior, atlas, stripped=stripped, settings=settings)
-    brain = region if stripped else filled(largest_piece(inner.labels > 0))
+    brain = region if stripped else _brain(inner.dseg(), voxel_sizes(affine).mean(), settings.shell_mm)
     labels = _holes_labelled(inner, brain)
     tissues = {name: paste(values * brain, box, image.shape) for name, values in inner.tissues.items()}
     return Segmentation(tissues, paste(labels, box, image.shape), inner.means, inner.deviations)
@@ -230,14 +232,27 @@ def segment(
     )
 
 
-def _brain_box(atlas: Atlas, spatial_map: SpatialMap, affine: np.ndarray, mask: np.ndarray, stripped: bool) -> Box:
-    """The part of the image in which the registered atlas sees brain (or the mask, if the image is stripped), and a voxel around."""
-    if stripped:
-        return bounding_box(mask, 1.0)
-    from brainage_bids.imaging.warps import grid_points
+def _brain(dseg: np.ndarray, voxel_mm: float, shell_mm: float) -> np.ndarray:
+    """The final mask: without thin shells of grey that only fluid ties to the brain, which are skull, in one piece, holes filled.
 
+    Shells do not survive an erosion by `shell_mm`; what is left is grown back inside grey and white matter, two voxels further.
+    """
+    steps = max(1, round(shell_mm / voxel_mm))
+    matter = (dseg == 1) | (dseg == 2)
+    core = largest_piece(ndimage.binary_erosion(matter, iterations=steps))
+    kept = ndimage.binary_dilation(core, iterations=steps + 2, mask=matter)
+    loose, _ = ndimage.label(matter & ~kept)
+    touching = np.unique(loose[ndimage.binary_dilation(dseg == 0, iterations=2)])
+    shells = np.isin(loose, touching[touching > 0])
+    return filled(largest_piece((dseg > 0) & ~shells))
+
+
+def _brain_box(atlas: Atlas, spatial_map: SpatialMap, affine: np.ndarray, mask: np.ndarray, reach: float | None) -> Box:
+    """The part of the image in which the registered atlas sees brain (or the mask, without a `reach`), and a voxel around."""
+    if reach is None:
+        return bounding_box(mask, 1.0)
     inverse = np.linalg.inv(affine)
-    seen = spatial_map.to_person(grid_points()[atlas.inside() > 0.01]) @ inverse[:3, :3].T + inverse[:3, 3]
+    seen = spatial_map.to_person(grid_points()[atlas.inside() > reach]) @ inverse[:3, :3].T + inverse[:3, 3]
     low = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 1, 0)
     high = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + 2, mask.shape)
     if (high <= low).any():
@@ -279,13 +294,18 @@ def _channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:
     return [channel for channel, region in enumerate(atlas.regions) if region.index in codes]
 
 
+def _column_names() -> list[str]:
+    """The groups of the brain, then the classes around it."""
+    return [*(name for name, _, _ in GROUPS), *(name for name, _ in OUTSIDE)]
+
+
 def _columns(settings: Settings) -> list[mixture.Column]:
     """The groups of the mixture: those of the brain, the classes around it, and the edges of the ventricles."""
     columns = [mixture.Column(tissue) for _, tissue, _ in GROUPS]
     columns += [mixture.Column("outside", parts=OUTSIDE_PARTS[name]) for name, _ in OUTSIDE]
     if settings.edges > 0:
-        names = [name for name, _, _ in GROUPS]
-        tissue_of = {name: tissue for name, tissue, _ in GROUPS}
+        names = _column_names()
+        tissue_of = dict(zip(names, (column.tissue for column in columns)))
         for first, second, _, _ in EDGES:
             for share in settings.edge_shares:
                 tissue = tissue_of[first if share < 0.5 else second]
@@ -304,7 +324,7 @@ def _group_prior(prior: np.ndarray, atlas: Atlas, settings: Settings) -> np.ndar
     groups = prior @ membership
     if settings.edges <= 0:
         return groups
-    names = [name for name, _, _ in GROUPS]
+    names = _column_names()
     mixed = []
     for _, _, first, codes in EDGES:
         one = groups[:, [names.index(name) for name in first]].sum(axis=1)

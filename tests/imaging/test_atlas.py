@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from brainage_bids.imaging.atlas import OUTSIDE, Atlas, from_samples, load_atlas, save_atlas
+from brainage_bids.imaging.volumes import read_regions
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
+
+REGIONS = read_regions()
+CHANNEL = {region.index: i for i, region in enumerate(REGIONS)}
+
+
+def still() -> SpatialMap:
+    nothing = np.zeros((*WARP_GRID.shape, 3), dtype=np.float32)
+    return SpatialMap(np.eye(4), nothing, nothing)
+
+
+@pytest.fixture(scope="module")
+def two_blocks() -> Atlas:
+    codes = np.zeros((1, *WARP_GRID.shape), dtype=np.uint16)
+    codes[:, 20:50, 40:100, 40:80] = 10  # left thalamus, far left
+    codes[:, 50:60, 40:100, 40:80] = 507
+    return from_samples([codes], REGIONS, wide_share=0.0)
+
+
+def test_a_person_and_the_mirror_image_share_the_atlas(two_blocks):
+    left, right = two_blocks.probabilities[35, 70, 60, CHANNEL[10]], two_blocks.probabilities[120 - 35, 70, 60, CHANNEL[49]]
+    assert left == right
+    assert abs(int(left) - 128) <= 1  # the mirrored person has background there
+
+
+def test_every_place_is_shared_out(two_blocks):
+    sums = two_blocks.probabilities.sum(axis=-1, dtype=int)
+    assert np.abs(sums - 255).max() <= two_blocks.probabilities.shape[-1] // 2
+
+
+def test_a_code_of_no_class_is_refused():
+    codes = np.full((1, *WARP_GRID.shape), 99, dtype=np.uint16)
+    with pytest.raises(ValueError, match="99"):
+        from_samples([codes], REGIONS)
+
+
+def test_writing_and_reading_keeps_it(two_blocks, tmp_path):
+    save_atlas(two_blocks, tmp_path / "atlas.nii.gz")
+    np.testing.assert_array_equal(load_atlas(tmp_path / "atlas.nii.gz").probabilities, two_blocks.probabilities)
+
+
+def test_a_wrong_number_of_channels_is_refused(two_blocks):
+    with pytest.raises(ValueError, match="32 regions"):
+        Atlas(REGIONS, two_blocks.probabilities[..., :-1])
+
+
+def test_the_packaged_atlas_knows_where_things_are():
+    atlas = load_atlas()
+    points = grid_points()
+    for code, sign in ((10, -1), (49, 1), (17, -1), (53, 1)):
+        weight = atlas.probabilities[..., CHANNEL[code]].astype(float)
+        assert np.sign((weight * points[..., 0]).sum()) == sign
+    assert 1000 < atlas.inside().sum() * WARP_GRID.voxel_volume_mm3 / 1000 < 2500
+    far = atlas.at(still(), np.array([[-89.0, -125.0, 107.0]], dtype=np.float32))
+    assert far[0, -1] > 0.9 and OUTSIDE[-1][0] == "background"
+    assert far.sum() == pytest.approx(1, abs=1e-5)

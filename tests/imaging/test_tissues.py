@@ -1,0 +1,100 @@
+"""A ball of white matter in a shell of cortex in a shell of fluid in a skull as bright as cortex, with an atlas 2 mm beside it."""
+
+import numpy as np
+import pytest
+
+from brainage_bids.imaging.atlas import Atlas, from_samples
+from brainage_bids.imaging.tissues import segment_brain
+from brainage_bids.imaging.volumes import read_regions
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
+
+LEVEL = {2: 1000.0, 3: 650.0, 24: 200.0, 515: 690.0, 0: 20.0}
+RADII = ((38, 2), (46, 3), (52, 24), (58, 515))
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+AFFINE[:3, 3] = (-75, -75, -75)
+
+
+def balls(points, centre=(0.0, 0.0, 0.0)):
+    distance = np.linalg.norm(points - np.array(centre, dtype=np.float32), axis=-1)
+    codes = np.zeros(distance.shape, dtype=np.uint16)
+    for radius, code in reversed(RADII):
+        codes[distance < radius] = code
+    return codes
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Atlas:
+    return from_samples([balls(grid_points(), (0.0, 2.0, 0.0))[None]], read_regions())
+
+
+@pytest.fixture(scope="module")
+def truth():
+    axes = [np.arange(76, dtype=np.float32)] * 3
+    return balls(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) * 2 - 75)
+
+
+@pytest.fixture(scope="module")
+def image(truth):
+    level = np.zeros(600, dtype=np.float32)
+    level[list(LEVEL)] = list(LEVEL.values())
+    return np.abs(level[truth] + np.random.default_rng(0).normal(0, 35, truth.shape)).astype(np.float32)
+
+
+def still() -> SpatialMap:
+    nothing = np.zeros((*WARP_GRID.shape, 3), dtype=np.float32)
+    return SpatialMap(np.eye(4), nothing, nothing)
+
+
+@pytest.fixture(scope="module")
+def found(image, truth, atlas):
+    return segment_brain(image, AFFINE, (truth > 0) & (truth < 500), still(), atlas=atlas)
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_tissues_are_where_they_were_put(found, truth):
+    tissue = np.select([np.isin(truth, (3,)), truth == 2, truth == 24], [1, 2, 3], 0)
+    for code, least in ((1, 0.96), (2, 0.98), (3, 0.93)):
+        assert dice(found.dseg() == code, tissue == code) > least
+
+
+def test_a_skull_as_bright_as_cortex_stays_outside(found, truth):
+    assert (found.dseg()[truth == 515] == 1).mean() < 0.02
+    assert dice(found.brain, (truth > 0) & (truth < 500)) > 0.97
+
+
+def test_means_are_recovered(found):
+    assert found.means["cerebral white"] == pytest.approx(1000, rel=0.02)
+    assert found.means["cortex"] == pytest.approx(650, rel=0.02)
+    assert found.means["fluid"] == pytest.approx(200, rel=0.03)
+
+
+def test_the_unit_of_intensity_does_not_matter(found, image, truth, atlas):
+    scaled = segment_brain(image * 8, AFFINE, (truth > 0) & (truth < 500), still(), atlas=atlas)
+    assert (scaled.labels != found.labels).mean() < 1e-4
+
+
+def test_a_stripped_brain_has_nothing_outside(image, truth, atlas):
+    mask = np.isin(truth, (2, 3))  # outer fluid removed with the skull
+    stripped = segment_brain(image * mask, AFFINE, mask, still(), stripped=True, atlas=atlas)
+    np.testing.assert_array_equal(stripped.brain, mask)
+    total = sum(stripped.tissues.values())
+    np.testing.assert_allclose(total[mask], 1, atol=1e-3)
+    assert not total[~mask].any()
+    assert (stripped.dseg() == 3).sum() < 0.05 * mask.sum()
+
+
+def test_labels_and_tissues_agree(found):
+    assert set(np.unique(found.labels)) <= {0, 2, 3, 24, 41, 42}
+    best = np.stack([found.tissues[name] for name in ("GM", "WM", "CSF")]).argmax(axis=0) + 1
+    inside = found.brain
+    assert (best[inside] == found.dseg()[inside]).mean() > 0.999
+
+
+def test_an_image_far_from_the_brain_is_refused(image, truth, atlas):
+    away = AFFINE.copy()
+    away[:3, 3] += 1000
+    with pytest.raises(ValueError, match="no voxel"):
+        segment_brain(image, away, truth > 0, still(), atlas=atlas)
