@@ -232,6 +232,6 @@ def test_ghosts_on_a_real_head_are_seen_and_the_head_itself_is_clean():
     image = np.asanyarray(scan.dataobj)
     brain = find_brain(image, scan.affine)
     air = quality.air_mask(brain, scan.affine)
-    assert quality.fber(image, brain, air) > 1000
+    assert quality.fber(image, brain, air) > 300  # ten times the limit
     assert quality.fber(ghosted(image, 0.35), brain, air) < 60
     assert 0.45 < quality.efc(image) < 0.65
