@@ -62,7 +62,7 @@ def field_at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> x = np.broadcast_to(np.arange(121, dtype=np.float32)[:, None, None, None], (121, 145, 121, 1))
-    >>> float(field_at(x, np.array([[-88.5, 0.0, 0.0]]))[0, 0])
+    >>> round(float(field_at(x, np.array([[-88.5, 0.0, 0.0]]))[0, 0]), 3)
     1.0
     """
     import torch
