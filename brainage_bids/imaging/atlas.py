@@ -25,7 +25,7 @@ OUTSIDE: tuple[tuple[str, tuple[int, ...]], ...] = (
 )
 """Classes of what is neither brain nor fluid, and the codes of the source maps in each. They are the last channels."""
 
-MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 85: 28, 72: 14, 136: 3, 137: 42, 163: 3, 164: 42}
+MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 85: 28, 72: 14, 136: 3, 137: 3, 163: 42, 164: 42}
 """Codes of the source maps that are too small or too rare for a class of their own, and the class that takes them in:
 lesions and vessels into white matter, the chiasm into the ventral diencephalon, the fifth ventricle into the third, basal
 forebrain and claustrum-like grey into cortex."""
