@@ -104,13 +104,13 @@ def report(participant_id: str, settings: Settings) -> None:
     from brainage_bids.models.registry import find_model
     from brainage_bids.reports.page import write_participant_report
 
-    cards = [find_model(model, settings.model_dirs).card for model in settings.models]
+    folders = [find_model(model, settings.model_dirs) for model in settings.models]
     write_participant_report(
         Path(settings.out_dir),
         participant_id,
         version=__version__,
         run_settings=settings.to_toml(),
-        models={card.name: card for card in cards},
+        models={folder.card.name: folder for folder in folders},
     )
 
 

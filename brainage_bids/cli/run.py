@@ -91,14 +91,16 @@ def start_run(settings: Settings) -> Path:
     from brainage_bids.bids.dataset import write_dataset_description
     from brainage_bids.bids.reuse import parse_derivatives
     from brainage_bids.bids.sink import sink_text
-    from brainage_bids.reports.boilerplate import write_citation, write_methods
+    from brainage_bids.models.registry import find_model
+    from brainage_bids.reports.boilerplate import DEFAULT_STEPS, model_notes, model_steps, write_citation, write_methods
 
     out_dir = Path(settings.out_dir)
     write_dataset_description(out_dir, Path(settings.bids_dir), __version__, derivatives=parse_derivatives(settings.derivatives))
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     run_dir = out_dir / "logs" / run_id
     sink_text(settings.to_toml(), run_dir / "config.toml")
-    write_citation(out_dir, write_methods())
+    cards = [find_model(name, settings.model_dirs).card for name in settings.models]
+    write_citation(out_dir, write_methods([*DEFAULT_STEPS, *model_steps(cards)], notes=model_notes(cards)))
     log = logging.FileHandler(run_dir / "brainage.log", encoding="utf-8")
     log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(log)

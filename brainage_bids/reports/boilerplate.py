@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
+from brainage_bids.models.card import ModelCard
 from brainage_bids.records import SPACE
 
 DEFAULT_STEPS = (
@@ -20,9 +21,8 @@ DEFAULT_STEPS = (
     "tissues_em",
     "modulation",
     "quality",
-    "model_gpr",
 )
-"""The steps of an ordinary run; what one scan really went through stands in ``StepsDone`` of its sidecar."""
+"""The steps of an ordinary run; what one scan really went through stands in ``StepsDone`` of its sidecar. See `model_steps`."""
 
 _CITED = re.compile(r"\[@([^\]]+)\]")
 _PACKAGES = ("brainage_bids", "nipype", "deepbet", "simpleitk", "picsl_greedy", "antspyx")
@@ -91,6 +91,43 @@ def write_methods(
         _to_markdown(sentences, keys),
         "\n".join(_bibtex(key) for key in keys),
     )
+
+
+def model_steps(cards: Iterable[ModelCard]) -> list[str]:
+    """Codes of the steps that estimate an age, from the kinds of the models.
+
+    Parameters
+    ----------
+    cards : iterable of ModelCard
+
+    Returns
+    -------
+    list of str
+        ``model_KIND``, each once.
+    """
+    return list(dict.fromkeys(f"model_{card.kind}" for card in cards))
+
+
+def model_notes(cards: Iterable[ModelCard]) -> list[str]:
+    """A sentence a model: on whom it was trained, under which licence, and what its card asks to be cited.
+
+    Parameters
+    ----------
+    cards : iterable of ModelCard
+
+    Returns
+    -------
+    list of str
+        Plain text.
+    """
+    return [_model_note(card) for card in cards]
+
+
+def _model_note(card: ModelCard) -> str:
+    source = f" of {', '.join(card.training.datasets)}" if card.training.datasets else ""
+    licence = f", licence {card.licence}" if card.licence else ""
+    cited = f": {card.citation.rstrip('.')}" if card.citation else ""
+    return f"Model {card.name}, version {card.version} ({card.training.n} people{source}{licence}){cited}."
 
 
 def write_citation(out_dir: Path, methods: MethodsText) -> tuple[Path, Path]:

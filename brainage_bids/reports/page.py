@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
-from brainage_bids.models.card import ModelCard
+from brainage_bids.models.registry import ModelFolder
 from brainage_bids.reports import pieces
 from brainage_bids.reports.boilerplate import DEFAULT_STEPS
 from brainage_bids.reports.content import ParticipantView, read_participant
@@ -24,7 +24,7 @@ def write_participant_report(
     *,
     version: str,
     run_settings: str = "",
-    models: Mapping[str, ModelCard] | None = None,
+    models: Mapping[str, ModelFolder] | None = None,
     steps: Iterable[str] = DEFAULT_STEPS,
 ) -> Path:
     """Write ``OUT/sub-X.html`` from what the output folder holds of a person, all sessions, in one move.
@@ -40,7 +40,7 @@ def write_participant_report(
     run_settings : str
         The settings of the run as TOML, shown as they are.
     models : mapping, optional
-        Cards of the models by the name that stands in the column ``model``.
+        Folders of the models by the name that stands in the column ``model``.
     steps : iterable of str
         Steps of a scan whose sidecar does not list its ``StepsDone``.
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from brainage_bids.models.card import ModelCard
+from brainage_bids.models.registry import ModelFolder
 from brainage_bids.reports import figures, words
-from brainage_bids.reports.boilerplate import installed_versions, write_methods
+from brainage_bids.reports.boilerplate import installed_versions, model_notes, model_steps, write_methods
 from brainage_bids.reports.content import ParticipantView, Row, SessionView, flag_words, number
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def render(
     *,
     version: str,
     run_settings: str,
-    models: Mapping[str, ModelCard],
+    models: Mapping[str, ModelFolder],
     steps: tuple[str, ...],
     out_dir: Path,
 ) -> list[Piece]:
@@ -87,7 +88,7 @@ def render(
     run_settings : str
         TOML text.
     models : mapping
-        Card of each model by name.
+        Folder of each model by name.
     steps : tuple of str
         Steps of scans whose sidecar lists none.
     out_dir : pathlib.Path
@@ -99,7 +100,8 @@ def render(
     """
     env = _environment()
     anchors = {session.session_id: anchor(index) for index, session in enumerate(view.sessions)}
-    methods = write_methods(_steps(view, steps), notes=_citations(view, models))
+    cards, unknown = _cards(view, models)
+    methods = write_methods([*_steps(view, steps), *model_steps(cards), *unknown], notes=model_notes(cards))
     done = any(session.sidecar for session in view.sessions)
     shared = [
         ("summary", {"view": view, "anchors": anchors}),
@@ -131,7 +133,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _session_pieces(
-    session: SessionView, index: int, models: Mapping[str, ModelCard], out_dir: Path
+    session: SessionView, index: int, models: Mapping[str, ModelFolder], out_dir: Path
 ) -> Iterator[tuple[str, str, dict[str, object]]]:
     """Name, template and values of the pieces of one session; a piece without content is left out."""
     if session.estimates:
@@ -153,16 +155,23 @@ def _session_pieces(
         yield "volumes", "volumes.html", {"rows": volumes}
 
 
-def _estimate(row: Row, models: Mapping[str, ModelCard]) -> dict[str, object]:
-    card = models.get(row.get("model") or "")
+def _estimate(row: Row, models: Mapping[str, ModelFolder]) -> dict[str, object]:
+    folder = _made_by(row, models)
+    card = folder.card if folder else None
     columns = ("model", "modality", "brain_age", "brain_age_sd", "age", "pad", "pad_corrected", "bias_method", "flags")
     return {
         "row": dict.fromkeys(columns) | dict(row),
         "picture": _age_picture(row, card),
         "flags": flag_words(row.get("flags")),
         "gap": words.gap_words(row),
-        "model": ["The card of this model was not found, so nothing can be said here."] if card is None else words.model_words(card),
+        "model": words.model_words(card) if card else [words.no_card_words(row.get("model") in models)],
     }
+
+
+def _made_by(row: Row, models: Mapping[str, ModelFolder]) -> ModelFolder | None:
+    """The model that made an estimate: of its name, and with the weights whose SHA-256 the row tells."""
+    folder = models.get(row.get("model") or "")
+    return folder if folder and row.get("model_sha256") in folder.card.files.values() else None
 
 
 def _age_picture(row: Row, card: ModelCard | None):
@@ -223,10 +232,17 @@ def _steps(view: ParticipantView, default: tuple[str, ...]) -> list[str]:
     return list(out or dict.fromkeys(default))
 
 
-def _citations(view: ParticipantView, models: Mapping[str, ModelCard]) -> list[str]:
-    used = dict.fromkeys(row.get("model") or "" for session in view.sessions for row in session.estimates)
-    named = [models[name] for name in used if name in models]
-    return [f"Model {card.name}, version {card.version}: {card.citation.rstrip('.')}." for card in named if card.citation]
+def _cards(view: ParticipantView, models: Mapping[str, ModelFolder]) -> tuple[list[ModelCard], list[str]]:
+    """Cards of the models that made the estimates, and the step that stands for those whose card is not there.
+
+    Without any estimate the models of the run take their place.
+    """
+    rows = [row for session in view.sessions for row in session.estimates]
+    if not rows:
+        return [folder.card for folder in models.values()], []
+    found = [_made_by(row, models) for row in rows]
+    cards = {folder.card.name: folder.card for folder in found if folder}
+    return list(cards.values()), ["model_unknown"] if None in found else []
 
 
 def _versions() -> list[tuple[str, str]]:

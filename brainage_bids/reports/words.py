@@ -93,6 +93,27 @@ def model_words(card: ModelCard) -> list[str]:
     return [sentence for sentence in (_trained(card), describe_errors(card), _advice(card), _coverage(card), *card.limits) if sentence]
 
 
+def no_card_words(other: bool) -> str:
+    """Why nothing is said of the model of an estimate.
+
+    Parameters
+    ----------
+    other : bool
+        Whether a model of its name was found, with other weights.
+
+    Examples
+    --------
+    >>> no_card_words(False)
+    'The card of this model was not found, so nothing can be said here.'
+    """
+    if other:
+        return (
+            "The model of this name that was found has other weights than the one that made this estimate, so nothing is said of it here; "
+            "run the app again with the models at hand to make the estimate anew."
+        )
+    return "The card of this model was not found, so nothing can be said here."
+
+
 def training_ages(card: ModelCard) -> TrainingAges:
     """The ages of a card in the form the picture takes."""
     ages = card.training.ages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import pytest
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sidecar_path, sink_json, sink_table, write_atomic
 from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.models.registry import WEIGHTS, ModelFolder
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>&\"'{{7*7}}"
 
@@ -46,16 +48,28 @@ def make_card(*, errors=None, training=None, **changed):
     }  # fmt: skip
     affine = ((1.0, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 1.0))
     contract = InputContract("t1w_mni", {"res": "1"}, "T1w", "MNI152NLin2009aSym", "affine", (1, 1, 1), (9, 9, 9), affine, "preproc")
-    fields = {"name": "toy", "kind": "gpr", "version": "1", "created": "2026-01-01", "files": {}, "licence": "CC0-1.0", "citation": ""}
+    files = {WEIGHTS: "ab" * 32}
+    fields = {"name": "toy", "kind": "gpr", "version": "1", "created": "2026-01-01", "files": files, "licence": "CC0-1.0", "citation": ""}
     parts = {"inputs": (contract,), "training": Training(**trained | (training or {})), "errors": Errors(**erred | (errors or {}))}
     return ModelCard(**fields | parts | changed)
+
+
+def make_model(path="/nowhere", **changed):
+    """A model folder of which only the card is there."""
+    return ModelFolder(Path(path), make_card(**changed))
 
 
 @pytest.fixture(scope="session")
 def tools():
     """What makes inputs, for tests that need variants of them."""
     return SimpleNamespace(
-        ball_head=ball_head, row=brainage_row, session=write_session, failure=write_failure, hostile=HOSTILE, card=make_card
+        ball_head=ball_head,
+        row=brainage_row,
+        session=write_session,
+        failure=write_failure,
+        hostile=HOSTILE,
+        card=make_card,
+        model=make_model,
     )
 
 

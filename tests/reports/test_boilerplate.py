@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 import brainage_bids.reports.boilerplate as boilerplate
-from brainage_bids.reports.boilerplate import DEFAULT_STEPS, write_citation, write_methods
+from brainage_bids.reports.boilerplate import DEFAULT_STEPS, model_notes, model_steps, write_citation, write_methods
 
 METHODS, REFERENCES = boilerplate._read("methods.yml"), boilerplate._read("references.yml")
 
@@ -30,7 +30,7 @@ def test_references_are_complete():
 
 def test_default_steps_are_known_and_told_in_the_order_of_work():
     assert set(DEFAULT_STEPS) <= set(METHODS)
-    text = write_methods(reversed(DEFAULT_STEPS)).markdown
+    text = write_methods(["model_gpr", *reversed(DEFAULT_STEPS)]).markdown
     places = [
         text.index(word) for word in ("right, anterior", "deepbet", "N4", "greedy", "expectation-max", "Jacobian", "Gaussian-process")
     ]
@@ -42,6 +42,14 @@ def test_only_what_was_done_is_told():
     text = write_methods(["conform", "mask_given"]).markdown
     assert "deepbet" not in text and "greedy" not in text and "brain-age gap" not in text
     assert "Fisch" not in text
+
+
+def test_a_model_of_each_kind_is_told_with_its_references(tools):
+    cards = [tools.card(), tools.card(name="two"), tools.card(name="three", kind="volumes")]
+    assert model_steps(cards) == ["model_gpr", "model_volumes"] and set(model_steps(cards)) <= set(METHODS)
+    text = write_methods(model_steps(cards), notes=model_notes(cards)).markdown
+    assert "Hoerl & Kennard 1970" in text and "Rasmussen" in text and "brain-age gap" in text
+    assert "Model three, version 1 (36 people of set, licence CC0-1.0)." in text
 
 
 def test_a_step_without_a_text_is_named():
@@ -71,7 +79,7 @@ def test_links_in_the_text_lead_to_the_references():
 
 
 def test_bibtex_has_an_entry_a_reference_and_balanced_braces():
-    methods = write_methods()
+    methods = write_methods([*DEFAULT_STEPS, "model_gpr"])
     assert re.findall(r"@\w+{(\w+),", methods.bibtex) == [key for key, _ in methods.references]
     assert methods.bibtex.count("{") == methods.bibtex.count("}")
     assert r"Alzheimer's \& Dementia" in methods.bibtex and "pages = {883--892}" in methods.bibtex

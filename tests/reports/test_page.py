@@ -47,7 +47,7 @@ def write(tools):
     """Write a person's page; its path and content."""
 
     def page(out, participant_id="sub-01", **options):
-        path = write_participant_report(out, participant_id, **{"version": "1.2.3", "models": {"toy": tools.card()}} | options)
+        path = write_participant_report(out, participant_id, **{"version": "1.2.3", "models": {"toy": tools.model()}} | options)
         return path, Page(path.read_text(encoding="utf-8"))
 
     return page
@@ -145,7 +145,7 @@ def test_hostile_text_stays_text(write, tmp_path, drawn, tools, place):
         options = {"run_settings": bad, "version": bad}
     elif place == "card":
         training = {"datasets": (bad,), "groups": {bad: 1}}
-        options = {"models": {"toy": tools.card(training=training, errors={"by": bad}, limits=(bad,), citation=bad, version=bad)}}
+        options = {"models": {"toy": tools.model(training=training, errors={"by": bad}, limits=(bad,), citation=bad, version=bad)}}
     else:
         quality = [dict.fromkeys(("metric", "unit", "flag", "description"), bad) | {"value": 1.0, "low": None, "high": None}]
     tools.session(tmp_path, drawn, "sub-01", "ses-1", quality=quality, sidecar=sidecar, **changed)
@@ -194,6 +194,34 @@ def test_a_model_whose_card_is_not_there(write, tmp_path, drawn, tools):
     tools.session(tmp_path, drawn, model="other", brain_age_low=None, brain_age_high=None)
     _, page = write(tmp_path)
     assert "card of this model was not found" in page.text and "no interval" in page.text
+
+
+def methods_of(page):
+    return page.text.split("References")[0].rsplit("Methods", 1)[1]
+
+
+def test_a_card_with_other_weights_does_not_describe_the_estimate(write, tmp_path, drawn, tools):
+    tools.session(tmp_path, drawn, model_sha256="cd" * 32)
+    _, page = write(tmp_path)
+    assert "other weights than the one that made this estimate" in page.text
+    assert "not shown to be better" not in page.text and "36 training people" not in page.text
+    assert "a model whose card was not at hand" in methods_of(page) and "Gaussian-process" not in methods_of(page)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("gpr", "principal components"), ("volumes", "measured by FreeSurfer")])
+def test_methods_name_the_step_of_the_model_that_was_used(write, tmp_path, drawn, tools, kind, words):
+    tools.session(tmp_path, drawn, sidecar={"StepsDone": ["conform"]})
+    models = {"toy": tools.model(kind=kind, citation="Someone 2020."), "other": tools.model(name="other", kind="net")}
+    _, page = write(tmp_path, models=models)
+    text = methods_of(page)
+    assert words in text and "Model toy, version 1 (36 people of set, licence CC0-1.0): Someone 2020." in text
+    assert "brain-age gap" in text and "model_net" not in text and "deepbet" not in text
+
+
+def test_without_an_estimate_the_methods_name_the_models_of_the_run(write, tmp_path, tools):
+    tools.failure(tmp_path, "sub-01", stage="read")
+    _, page = write(tmp_path)
+    assert "Gaussian-process" in methods_of(page)
 
 
 def test_two_models_are_both_shown(write, tmp_path, drawn, tools):
