@@ -94,6 +94,13 @@ def write_dataset_description(
     return written
 
 
+def generators(root: Path) -> list[str]:
+    """Return the names of the apps that made a derivatives dataset, as its description gives them; empty without one."""
+    description, _ = read_json_object(root / "dataset_description.json")
+    makers = description.get("GeneratedBy")
+    return [str(maker.get("Name")) for maker in makers if isinstance(maker, dict)] if isinstance(makers, list) else []
+
+
 def _check_place(out_dir: Path, bids_dir: Path) -> dict[str, Any]:
     """Return the description that is already there, if it is ours; empty if there is none."""
     if out_dir.resolve() == bids_dir.resolve():
@@ -101,9 +108,7 @@ def _check_place(out_dir: Path, bids_dir: Path) -> dict[str, Any]:
             f"The output folder {out_dir} is the dataset itself; give another one, such as {out_dir / 'derivatives' / 'brainage'}."
         )
     existing, odd = read_json_object(out_dir / "dataset_description.json")
-    makers = existing.get("GeneratedBy") if existing else []
-    names = [maker.get("Name") for maker in makers if isinstance(maker, dict)] if isinstance(makers, list) else []
-    if odd or (existing and APP not in names):
+    if odd or (existing and APP not in generators(out_dir)):
         raise BadConfiguration(f"The output folder {out_dir} already holds another dataset; give an empty or new folder.")
     return existing if isinstance(existing.get("DatasetLinks", {}), dict) else {}
 

@@ -79,8 +79,9 @@ def collect(
         participants += [built] if built else []
         skipped += left + _without_image(label, visits[label], sessions.get(label, {}), wanted_sessions, named=bool(named))
     skipped = sorted(skipped + others, key=lambda item: (item.participant_id, item.session_id or "", str(item.file or "")))
-    problems += [*inheritance.problems, *phenotype.problems()]
-    return Inventory(bids_dir, tuple(participants), tuple(skipped), tuple(problems), _reused(participants, visits, derivatives or {}))
+    reused, unaided = _reused(participants, visits, derivatives or {})
+    problems += [*inheritance.problems, *phenotype.problems(), *unaided]
+    return Inventory(bids_dir, tuple(participants), tuple(skipped), tuple(problems), reused)
 
 
 def _check_dataset(bids_dir: Path) -> list[str]:
@@ -164,12 +165,26 @@ def _without_image(
     return [Skipped(person, None, MODALITY, None, f"no {MODALITY} image to be used in any anat folder", named)]
 
 
-def _reused(participants: Sequence[Participant], visits: Mapping[str, Sequence[str]], derivatives: Mapping[str, Path]) -> dict[str, Reused]:
-    found = {}
+def _reused(
+    participants: Sequence[Participant], visits: Mapping[str, Sequence[str]], derivatives: Mapping[str, Path]
+) -> tuple[dict[str, Reused], list[str]]:
+    """Find what can be taken over; say of whom nothing can, if the user named derivatives at all."""
+    if not derivatives:
+        return {}, []
+    found, without = {}, []
     for participant in participants:
         for session in participant.sessions:
             only = len(visits[participant.participant_id]) < 2
-            reused = find_preprocessed(derivatives, session.participant_id, session.session_id, only_session=only)
-            if reused is not None:
+            scan = session.scans[MODALITY].path.name
+            reused = find_preprocessed(derivatives, session.participant_id, session.session_id, only_session=only, scan=scan)
+            if reused is None:
+                without.append(session.stem)
+            else:
                 found[session.stem] = reused
-    return found
+    if not without:
+        return found, []
+    some = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+    return found, [
+        f"Nothing to take over was found in {', '.join(derivatives)} for {len(without)} scan(s) ({some}), which start from the raw image; "
+        "needed are *_desc-preproc_T1w and *_desc-brain_mask in the scan's own space."
+    ]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainage_bids.bids.names import io_spec, name_pattern
+from brainage_bids.bids.names import io_spec, name_pattern, parse_name
 from brainage_bids.records import BadConfiguration
 
 REQUIRED = ("preproc", "mask")
+TISSUE_MAPS = ("probseg_GM", "probseg_WM", "probseg_CSF")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Reused:
     root : Path
         Its folder.
     files : mapping
-        ``preproc`` and ``mask``, and as far as they exist ``dseg``, ``probseg_GM``, ``probseg_WM``, ``probseg_CSF``.
+        ``preproc`` and ``mask``; where all three tissue maps exist, ``probseg_GM``, ``probseg_WM``, ``probseg_CSF`` and, if there
+        is one, ``dseg``.
     """
 
     dataset: str
@@ -68,12 +70,18 @@ def parse_derivatives(values: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def find_preprocessed(
-    derivatives: Mapping[str, Path], participant_id: str, session_id: str | None, *, only_session: bool = False
+    derivatives: Mapping[str, Path],
+    participant_id: str,
+    session_id: str | None,
+    *,
+    only_session: bool = False,
+    scan: str = "",
 ) -> Reused | None:
     """Find preprocessed images of one session in the native space of its T1w.
 
     The first dataset that has at least the T1w and the brain mask is taken. Images may carry the entities ``acq``, ``ce``,
-    ``rec`` and ``run`` of the raw file; all files of one answer carry the same.
+    ``rec`` and ``run`` of the raw file; all files of one answer carry the same. Of several such sets that is taken which carries
+    those of the scan, else the one with more files, else the first by name.
 
     Parameters
     ----------
@@ -84,22 +92,33 @@ def find_preprocessed(
     only_session : bool
         Whether the person has no other session: then images without a session are this session's as well. With several they
         are an average over sessions, which is not taken.
+    scan : str
+        File name of the raw scan.
 
     Returns
     -------
     Reused or None
     """
+    parsed = parse_name(scan)
+    kept = io_spec()["reuse_entities"]
+    own = "".join(f"_{key}-{value}" for key, value in parsed.entities.items() if key in kept) if parsed else ""
     for name, root in derivatives.items():
         places = [(session_id, root / participant_id / session_id / "anat")] if session_id else []
         if session_id is None or only_session:
             places.append((None, root / participant_id / "anat"))
         for session, folder in places:
             groups = _groups(folder, participant_id, session)
-            complete = [(extra, files) for extra, files in groups.items() if all(key in files for key in REQUIRED)]
+            complete = {extra: _usable(files) for extra, files in groups.items() if all(key in files for key in REQUIRED)}
             if complete:
-                _, files = min(complete, key=lambda item: (-len(item[1]), item[0]))
-                return Reused(name, root, files)
+                extra = min(complete, key=lambda extra: (extra != own, -len(complete[extra]), extra))
+                return Reused(name, root, complete[extra])
     return None
+
+
+def _usable(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Leave tissues out unless all three maps are there."""
+    whole = all(key in files for key in TISSUE_MAPS)
+    return {key: path for key, path in files.items() if whole or key in REQUIRED}
 
 
 def _groups(folder: Path, participant_id: str, session_id: str | None) -> dict[str, dict[str, Path]]:

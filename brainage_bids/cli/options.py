@@ -8,6 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from brainage_bids.bids.reuse import parse_derivatives
 from brainage_bids.records import BadConfiguration
 from brainage_bids.settings import Settings, read_toml
 
@@ -27,7 +28,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
     values = read_toml(options.config_file) if options.config_file else {}
     for option, value in vars(options).items():
         name = NAMES.get(option, option)
-        if name in Settings.__dataclass_fields__ and value is not None:
+        if name == "derivatives" and value is not None:
+            values[name] = [f"{label}={path}" for label, path in parse_derivatives(value).items()]
+        elif name in Settings.__dataclass_fields__ and value is not None:
             values[name] = _absolute(value) if name in FOLDERS else value
     values.setdefault("work_dir", str(default_work_dir(Path(values["out_dir"]))))
     return Settings.from_mapping(values, str(options.config_file or "The command line"))
@@ -60,6 +63,9 @@ def check_folders(settings: Settings) -> None:
         raise BadConfiguration("The scratch folder lies in the output folder; give --work-dir another place.")
     if bids_dir.resolve() in (Path(settings.work_dir).resolve(), *Path(settings.work_dir).resolve().parents):
         raise BadConfiguration("The scratch folder lies in the BIDS folder, which is only read; give --work-dir another place.")
+    for path in parse_derivatives(settings.derivatives).values():
+        if path.resolve() == out_dir.resolve():
+            raise BadConfiguration(f"The derivatives {path} are the output folder itself, whose files are kept anyhow; leave them out.")
     around = (out_dir.resolve(), *out_dir.resolve().parents)
     if any(folder.parent == bids_dir.resolve() and folder.name.startswith("sub-") for folder in around):
         raise BadConfiguration(f"The output folder {out_dir} lies among the raw data; give another, for example BIDS/derivatives/brainage.")

@@ -44,7 +44,7 @@ def load_scan(path: str | Path) -> nib.Nifti1Image:
         type that is no intensity, or of a shape that is no head.
     """
     path = Path(path)
-    _check_presence(path)
+    check_presence(path)
     header = _header(_read(path, 544), path)
     check_type(header.get_data_dtype(), path)
     shape = spatial_shape(header.get_data_shape(), path)
@@ -97,7 +97,13 @@ def check_type(dtype: np.dtype, path: object) -> None:
         raise UnusableInput(f"{path} holds complex numbers; give the magnitude image instead.")
 
 
-def _check_presence(path: Path) -> None:
+def check_presence(path: Path) -> None:
+    """Refuse, in words, a file that is missing, not fetched, empty or no NIfTI by its name.
+
+    Raises
+    ------
+    UnusableInput
+    """
     if path.is_symlink() and not path.exists():
         raise UnusableInput(f"{path} is a link whose content is not here; fetch it first (datalad get or git annex get).")
     if not path.exists():

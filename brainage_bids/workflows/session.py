@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brainage_bids.bids.dataset import APP, generators
 from brainage_bids.bids.reuse import Reused
 from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
 from brainage_bids.bids.sink import sink_file, sink_image, sink_table, write_atomic
@@ -120,11 +121,10 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
     reused = plan.reused_files(session)
     scan = session.scans["T1w"]
     if reused:
-        tissues = {key: reused[key] for key in ("dseg", *(f"probseg_{t}" for t in TISSUES)) if key in reused}
-        complete = len(tissues) == 4
-        workflow = init_reuse_wf(threads=plan.threads, sloppy=plan.sloppy, seed=plan.seed, with_tissues=complete)
-        inputs = {"t1w": reused["preproc"], "mask": reused["mask"], **(tissues if complete else {})}
-        steps = ["reused", "conform", "mask_reused", "registration_greedy", *([] if complete else ["tissues_em"])]
+        with_tissues = "probseg_GM" in reused
+        workflow = init_reuse_wf(threads=plan.threads, sloppy=plan.sloppy, seed=plan.seed, with_tissues=with_tissues)
+        inputs = {"t1w" if key == "preproc" else key: path for key, path in reused.items()}
+        steps = ["reused", "conform", "mask_reused", "registration_greedy", *([] if with_tissues else ["tissues_em"])]
     else:
         workflow = init_structure_wf(
             skull_strip=plan.skull_strip, device=plan.device, threads=plan.threads, sloppy=plan.sloppy, seed=plan.seed
@@ -138,7 +138,7 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
         "SourceChoice": scan.reason,
         "InputSkullStripped": bool(made["stripped"]),
         "StepsDone": [*steps, "modulation", "quality"],
-        "Flags": list(made.get("flags", [])),
+        "Flags": [*made.get("flags", []), *(["input_mismatch"] if _is_foreign(session, plan) else [])],
         "Notes": list(made.get("notes", [])),
         "Fingerprint": digest,
     }
@@ -160,6 +160,11 @@ def _raw_sources(session: Session, plan: Plan) -> list[str]:
         other = plan.reused[session.stem]
         uris += [bids_uri(path, {other.dataset: other.root}) for _, path in sorted(other.files.items())]
     return uris
+
+
+def _is_foreign(session: Session, plan: Plan) -> bool:
+    """Whether the tissue maps come from another app: models were trained on ours."""
+    return "probseg_GM" in plan.reused_files(session) and APP not in generators(plan.reused[session.stem].root)
 
 
 def _sidecar(output: Output, session: Session, sources: list[str], stripped: bool, extra: Mapping | None = None) -> dict:

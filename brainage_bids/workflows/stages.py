@@ -12,6 +12,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.imaging.scanfile import check_presence
 from brainage_bids.records import Session
 
 REVISION = 1
@@ -64,9 +65,18 @@ STAGES: dict[str, tuple[Output, ...]] = {
 
 
 def fingerprint(session: Session, *, skull_strip: str, sloppy: bool, seed: int, reused: dict[str, Path]) -> str:
-    """Digest of all that decides the preprocessed images: the scan's bytes, the settings, reused files, our revision."""
+    """Digest of all that decides the preprocessed images: the settings, our revision, and the bytes of the scan or of what is reused.
+
+    Raises
+    ------
+    UnusableInput
+        If one of these files is missing, not fetched or empty.
+    OSError
+        If one cannot be read.
+    """
     digest = hashlib.sha256(json.dumps([REVISION, skull_strip, sloppy, seed, sorted(reused)]).encode())
-    for path in [session.scans["T1w"].path, *(reused[key] for key in sorted(reused))]:
+    for path in [reused[key] for key in sorted(reused)] or [session.scans["T1w"].path]:
+        check_presence(path)
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

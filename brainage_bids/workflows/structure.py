@@ -79,16 +79,17 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
     threads, sloppy, seed
         As for `init_structure_wf`.
     with_tissues : bool
-        The tissue maps and dseg are given.
+        The three tissue maps are given.
 
     Returns
     -------
     Workflow
-        Inputs: t1w (bias-corrected), mask, and with tissues dseg, probseg_GM, probseg_WM, probseg_CSF. Outputs as for
-        `init_structure_wf`.
+        Inputs: t1w (bias-corrected), mask, and with tissues probseg_GM, probseg_WM, probseg_CSF and, where there is one, dseg.
+        Outputs as for `init_structure_wf`.
     """
+    from brainage_bids.interfaces.adopt import Adopt
     from brainage_bids.interfaces.collect import Collect
-    from brainage_bids.interfaces.structure import Adopt, Register, Segment
+    from brainage_bids.interfaces.structure import Register, Segment
 
     tissue_names = ["dseg", "probseg_GM", "probseg_WM", "probseg_CSF"]
     inputs = Node(IdentityInterface(["t1w", "mask", *tissue_names]), name="inputnode")

@@ -199,3 +199,14 @@ def test_real_datasets(name, sessions, age):
     ages = [session.age for person in inventory.participants for session in person.sessions]
     assert len(ages) == sessions and (min(ages), max(ages)) == age and inventory.problems == ()
     assert all(session.sex in ("F", "M") for person in inventory.participants for session in person.sessions)
+
+
+def test_of_whom_nothing_can_be_taken_over_is_said(make_dataset):
+    raw = make_dataset({f"sub-{label}/anat/sub-{label}_T1w.nii.gz": 1.0 for label in ("1", "2")})
+    names = [f"sub-1/anat/sub-1_{name}.nii.gz" for name in ("desc-preproc_T1w", "desc-brain_mask")]
+    standard = "sub-2/anat/sub-2_space-MNI152NLin2009cAsym_desc-preproc_T1w.nii.gz"
+    other = make_dataset(dict.fromkeys([*names, standard]), folder="other")
+    found = collect(raw, derivatives={"prep": other})
+    assert list(found.reused) == ["sub-1"]
+    assert [problem for problem in found.problems if "prep" in problem and "sub-2" in problem and "sub-1" not in problem]
+    assert not [problem for problem in collect(raw).problems if "take over" in problem]

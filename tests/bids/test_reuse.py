@@ -47,6 +47,24 @@ def test_the_first_dataset_with_image_and_mask_is_taken(make_dataset):
     assert (found.dataset, list(found.files)) == ("least", ["preproc", "mask"])
 
 
+def test_of_several_sets_the_one_of_the_scan_is_taken(make_dataset):
+    root = make_dataset({**outputs("sub-1_acq-a_run-1"), **outputs("sub-1_acq-b_run-1"), **outputs("sub-1_rec-norm", FMRIPREP[:2])})
+    for scan, extra in (("sub-1_acq-b_run-1_T1w.nii", "acq-b_run-1"), ("sub-1_rec-norm_T1w.nii.gz", "rec-norm"), ("", "acq-a_run-1")):
+        found = find_preprocessed({"x": root}, "sub-1", None, scan=scan)
+        assert found.files["preproc"].name == f"sub-1_{extra}_desc-preproc_T1w.nii.gz"
+
+
+@pytest.mark.parametrize("missing", [3, 4, 5])
+def test_two_of_three_tissue_maps_are_no_tissues(make_dataset, missing):
+    root = make_dataset(outputs("sub-1", [name for index, name in enumerate(FMRIPREP) if index != missing]))
+    assert list(find_preprocessed({"x": root}, "sub-1", None).files) == ["preproc", "mask"]
+
+
+def test_tissue_maps_do_without_labels(make_dataset):
+    root = make_dataset(outputs("sub-1", [name for name in FMRIPREP if name != "dseg.nii.gz"]))
+    assert list(find_preprocessed({"x": root}, "sub-1", None).files) == [key for key in KEYS if key != "dseg"]
+
+
 def test_names_of_derivatives(make_dataset, tmp_path):
     folder = make_dataset({}, folder="my prep=1")
     assert parse_derivatives([f"fmriprep={folder}"]) == {"fmriprep": folder}

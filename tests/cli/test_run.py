@@ -11,7 +11,8 @@ import pytest
 
 from brainage_bids.cli.brainage import main
 from brainage_bids.cli.failures import failure_path, forget_failures, write_failures
-from brainage_bids.cli.options import check_folders
+from brainage_bids.cli.options import check_folders, settings_of
+from brainage_bids.cli.parser import build_parser
 from brainage_bids.records import Failure
 from brainage_bids.settings import Settings
 
@@ -89,6 +90,19 @@ def test_a_path_that_is_not_utf8_is_refused_in_words(bids, tmp_path):
 
 def test_scratch_inside_the_output_is_refused(bids, tmp_path):
     assert run(bids, tmp_path / "out", "participant", "-w", tmp_path / "out" / "work") == 78
+
+
+def test_the_output_is_refused_as_derivatives(bids, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    assert run(bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "-d", f"own={tmp_path / 'out'}") == 78
+    assert "the output folder itself" in capsys.readouterr().err
+
+
+def test_derivatives_are_kept_by_name_and_absolute_path(bids, tmp_path, monkeypatch):
+    (tmp_path / "prep").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = build_parser().parse_args([str(bids), "out", "participant", "-d", "prep"])
+    assert settings_of(options).derivatives == (f"prep={tmp_path / 'prep'}",)
 
 
 def test_an_unknown_model_ends_with_78_and_says_what_there_is(bids, tmp_path, capsys):
