@@ -179,11 +179,15 @@ def _merge_steps(steps: list[list[int]]) -> list[list[int]]:
     return merged
 
 
+def markup(root: ElementTree.Element) -> str:
+    """The drawing as part of a page, its text escaped."""
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 def save(root: ElementTree.Element, path: Path) -> Path:
     """Write the drawing as UTF-8; the same drawing gives the same bytes.
 
     The declaration and the root stand on one line: nireports rewrites files whose first lines begin with ``<svg``.
     """
-    body = ElementTree.tostring(root, encoding="unicode")
-    Path(path).write_bytes(f'<?xml version="1.0" encoding="UTF-8"?>{body}\n'.encode())
+    Path(path).write_bytes(f'<?xml version="1.0" encoding="UTF-8"?>{markup(root)}\n'.encode())
     return Path(path)
