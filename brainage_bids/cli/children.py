@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from brainage_bids.cli.failures import read_messages, write_failures
+from brainage_bids.cli.locks import Busy, Lock, lock_participant
 from brainage_bids.records import Failure, Participant
 from brainage_bids.settings import Settings
 
@@ -23,11 +24,12 @@ OUT_OF_MEMORY = 75
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a participant ended."""
+    """How a participant ended; `busy` tells that another run has it, so that this one left it alone."""
 
     participant_id: str
     done: bool
     seconds: float
+    busy: bool = False
 
 
 @dataclass
@@ -36,6 +38,7 @@ class _Child:
     process: subprocess.Popen
     task: Path
     started: float
+    lock: Lock
 
 
 def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool = False, clean: bool = False) -> list[Outcome]:
@@ -44,7 +47,7 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     Returns
     -------
     list of Outcome
-        Of those that were started.
+        Of those that were started, or met busy.
     """
     waiting = list(inventory.participants)
     total = len(waiting)
@@ -53,12 +56,20 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while waiting or running:
-            stop = settings.stop_on_first_crash and any(not outcome.done for outcome in outcomes)
+            stop = settings.stop_on_first_crash and any(not (outcome.done or outcome.busy) for outcome in outcomes)
             if stop and not running:
                 break
             while waiting and len(running) < settings.nprocs and not stop:
-                running.append(_start(waiting.pop(0), inventory, settings, run_dir, reports_only, clean))
-                LOGGER.warning("[%d/%d] %s started", total - len(waiting), total, running[-1].participant.participant_id)
+                participant = waiting.pop(0)
+                place = f"[{total - len(waiting)}/{total}] {participant.participant_id}"
+                try:
+                    lock = lock_participant(Path(settings.out_dir), participant.participant_id)
+                except Busy as error:
+                    LOGGER.error("%s: %s", place, error)
+                    outcomes.append(Outcome(participant.participant_id, False, 0.0, busy=True))
+                    continue
+                running.append(_start(participant, lock, inventory, settings, run_dir, reports_only, clean))
+                LOGGER.warning("%s started", place)
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
                 outcomes.append(_finish(child, settings, run_dir))
@@ -67,10 +78,13 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
         signal.signal(signal.SIGTERM, previous)
         for child in running:
             _kill(child.process)
+            child.lock.release()
     return outcomes
 
 
-def _start(participant: Participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
+def _start(
+    participant: Participant, lock: Lock, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool
+) -> _Child:
     reused = {
         session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
         for session in participant.sessions
@@ -81,11 +95,11 @@ def _start(participant: Participant, inventory, settings: Settings, run_dir: Pat
     # In the scratch folder: a run that is killed leaves it behind. The run's name is in it, as two runs may share the folder.
     task = Path(settings.work_dir) / f"{run_dir.name}_{participant.participant_id}.json"
     task.write_text(json.dumps(content, default=str), encoding="utf-8")
-    process = _launch(task, settings, run_dir / f"{participant.participant_id}.log")
-    return _Child(participant, process, task, time.monotonic())
+    process = _launch(task, settings, run_dir / f"{participant.participant_id}.log", lock)
+    return _Child(participant, process, task, time.monotonic(), lock)
 
 
-def _launch(task: Path, settings: Settings, log: Path) -> subprocess.Popen:
+def _launch(task: Path, settings: Settings, log: Path, lock: Lock) -> subprocess.Popen:
     threads = str(settings.omp_nthreads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
@@ -93,7 +107,7 @@ def _launch(task: Path, settings: Settings, log: Path) -> subprocess.Popen:
         return subprocess.Popen(
             # -P: a file of the user's current folder must not stand in for a module
             [sys.executable, "-P", "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(lock.descriptor,),
             env=os.environ | dict.fromkeys(names, threads) | libraries,
         )  # fmt: skip
 
@@ -109,10 +123,11 @@ def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
             write_failures(out_dir, [Failure(name, None, "process", messages[0], f"exit status {code}; the log is {log}")])
             content = json.loads(child.task.read_text(encoding="utf-8")) | {"what": "report"}
             child.task.write_text(json.dumps(content), encoding="utf-8")
-            _launch(child.task, settings, log).wait()
+            _launch(child.task, settings, log, child.lock).wait()
         except OSError as error:
             LOGGER.error("%s: the failure cannot be recorded (%s)", name, error)
     child.task.unlink(missing_ok=True)
+    child.lock.release()
     for message in messages:
         LOGGER.error("%s: %s", name, message)
     seconds = time.monotonic() - child.started

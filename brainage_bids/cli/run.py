@@ -109,13 +109,13 @@ def start_run(settings: Settings) -> Path:
 
 def summarise(outcomes: list[Outcome], never_started: int, asked: int) -> int:
     """Say what came of the participants; 0 if all are done, else 1."""
-    failed = [outcome for outcome in outcomes if not outcome.done]
-    LOGGER.warning(
-        "%d of %d participants done, %d failed%s", len(outcomes) - len(failed), asked + never_started, len(failed) + never_started,
-        f", {asked - len(outcomes)} not started" if asked > len(outcomes) else "",
-    )  # fmt: skip
-    return 0 if not failed and not never_started and len(outcomes) == asked else 1
-
+    done = sum(outcome.done for outcome in outcomes)
+    busy = sum(outcome.busy for outcome in outcomes)
+    failed, waiting = len(outcomes) - done - busy + never_started, asked - len(outcomes)
+    parts = [f"{done} of {asked + never_started} participants done", f"{failed} failed"]
+    parts += [f"{busy} left to another run"] * bool(busy) + [f"{waiting} not started"] * bool(waiting)
+    LOGGER.warning("%s", ", ".join(parts))
+    return 0 if done == asked and not never_started else 1
 
 
 def _columns() -> tuple[str, ...]:

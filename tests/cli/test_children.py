@@ -15,6 +15,7 @@ import pytest
 from brainage_bids.bids.inventory import Inventory
 from brainage_bids.cli import children
 from brainage_bids.cli.failures import failure_path, write_failures
+from brainage_bids.cli.locks import lock_participant
 from brainage_bids.records import Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
 
@@ -180,24 +181,49 @@ def alive(pid):
         return False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux' kernel ends a child with its parent")
-def test_a_participant_inside_a_library_ends_with_the_killed_app(settings):
+def another_app(settings, name):
+    """Another process that runs one participant, once that participant is at work."""
     run = (
         "import sys, runpy; from pathlib import Path; from brainage_bids.cli import children; from brainage_bids.settings import Settings\n"
-        "tests = runpy.run_path(sys.argv[1]); tests['run_all'](Settings(*sys.argv[2:5], omp_nthreads=1), 'sub-1Xhogs')"
+        "tests = runpy.run_path(sys.argv[1]); tests['run_all'](Settings(*sys.argv[2:5], omp_nthreads=1), sys.argv[5])"
     )
-    words = [sys.executable, "-c", run, __file__, settings.bids_dir, settings.out_dir, settings.work_dir]
-    parent, sign, until = subprocess.Popen(words), Path(settings.out_dir) / "sub-1Xhogs.pid", time.monotonic() + 30
+    app = subprocess.Popen([sys.executable, "-c", run, __file__, settings.bids_dir, settings.out_dir, settings.work_dir, name])
+    sign, until = Path(settings.out_dir) / f"{name}.pid", time.monotonic() + 60
     while not written(sign):
-        assert time.monotonic() < until and parent.poll() is None
+        assert time.monotonic() < until and app.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)
-    parent.kill()
-    parent.wait()
+    return app, int(sign.read_text())
+
+
+def kill(app, pid):
+    """Kill an app; its participant has to follow."""
+    app.kill()
+    app.wait()
     until = time.monotonic() + 5
-    while alive(int(sign.read_text())):
+    while alive(pid):
         assert time.monotonic() < until, "the participant outlived the app"
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux' kernel ends a child with its parent")
+def test_a_participant_inside_a_library_ends_with_the_killed_app(settings):
+    app, pid = another_app(settings, "sub-1Xhogs")
+    time.sleep(0.5)
+    kill(app, pid)
+
+
+def test_two_runs_on_one_participant_do_not_meet(settings, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(children.LOGGER, "propagate", True)
+    out, name = Path(settings.out_dir), "sub-1Xsleeps"
+    app, pid = another_app(settings, name)
+    busy, good = run_all(replace(settings, work_dir=str(tmp_path), stop_on_first_crash=True), name, "sub-2Xfine")
+    assert busy.busy and not busy.done and good.done
+    assert int((out / f"{name}.pid").read_text()) == pid and alive(pid)
+    assert not (out / f"{name}.html").exists() and not (out / "logs" / "failures").exists()
+    assert any(f"process {app.pid}" in entry.getMessage() and name in entry.getMessage() for entry in caplog.records)
+    kill(app, pid)
+    lock_participant(out, name).release()
+    assert not list((out / "logs" / "locks").iterdir())
 
 
 def test_a_file_in_the_current_folder_stands_in_for_no_module(settings, tmp_path, monkeypatch):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from brainage_bids.cli.brainage import main
+from brainage_bids.cli.children import Outcome
 from brainage_bids.cli.failures import failure_path, forget_failures, write_failures
 from brainage_bids.cli.options import check_folders, settings_of
 from brainage_bids.cli.parser import build_parser
+from brainage_bids.cli.run import summarise
 from brainage_bids.records import Failure
 from brainage_bids.settings import Settings
 
@@ -129,3 +131,10 @@ def test_a_file_name_that_is_not_utf8_ends_with_65(bids, tmp_path, capsys):
     os.rename(folder + b"/sub-01_T1w.nii.gz", folder + b"/sub-01_acq-\xff_T1w.nii.gz")
     assert run(bids, tmp_path / "out", "participant", "--dry-run") == 65
     assert "is not UTF-8" in capsys.readouterr().err
+
+
+def test_the_exit_code_tells_whether_everybody_is_done():
+    done, failed, busy = Outcome("sub-1", True, 1.0), Outcome("sub-2", False, 1.0), Outcome("sub-3", False, 0.0, busy=True)
+    assert summarise([done, done], 0, 2) == 0
+    assert [summarise([done, bad], 0, 2) for bad in (failed, busy)] == [1, 1]
+    assert summarise([done], 1, 1) == 1 and summarise([done], 0, 2) == 1
