@@ -78,7 +78,7 @@ def write_dataset_description(
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": APP, "Version": version, **_container()}],
-        "SourceDatasets": [_source(bids_dir)],
+        "SourceDatasets": [_source(bids_dir), *({"URL": uri} for name, uri in links.items() if name != "raw")],
         "DatasetLinks": links,
         "HowToAcknowledge": ACKNOWLEDGE,
     }

@@ -83,3 +83,44 @@ class Adopt(SimpleInterface):
                 f"{path} is not on the grid of the T1w that it belongs to, so it cannot be reused; leave that dataset out of --derivatives."
             )
         return image.get_fdata(dtype=np.float32).reshape(shape)
+
+
+class WithinInputSpec(BaseInterfaceInputSpec):
+    mask_file = File(exists=True, mandatory=True)
+    dseg = File(exists=True)
+    aseg = File(exists=True, mandatory=True)
+    probseg_GM = File(exists=True)
+    probseg_WM = File(exists=True)
+    probseg_CSF = File(exists=True)
+
+
+class WithinOutputSpec(TraitedSpec):
+    dseg = File(exists=True)
+    aseg = File(exists=True)
+    probseg_GM = File(exists=True)
+    probseg_WM = File(exists=True)
+    probseg_CSF = File(exists=True)
+
+
+class Within(SimpleInterface):
+    """Keep our tissues and structures inside a brain mask that was taken over, so that all files agree on the brain."""
+
+    input_spec, output_spec = WithinInputSpec, WithinOutputSpec
+
+    def _run_interface(self, runtime):
+        import numpy as np
+
+        from brainage_bids.interfaces.images import load, save, save_scaled
+
+        mask, affine = load(self.inputs.mask_file)
+        for key in self.output_spec().get():
+            path = getattr(self.inputs, key)
+            if not path:
+                continue
+            inside = np.where(mask > 0, load(path)[0], 0)
+            stored = f"{runtime.cwd}/{key}.nii"
+            if key.startswith("probseg"):
+                self._results[key] = save_scaled(inside, affine, stored, dtype=np.uint8, top=1.0)
+            else:
+                self._results[key] = save(inside.astype(np.uint8), affine, stored)
+        return runtime

@@ -72,7 +72,7 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
 def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
     """Build the graph that starts from another app's bias-corrected T1w and brain mask.
 
-    Registration and structures are ours; tissue probabilities are the other app's where it has all three.
+    Registration and structures are ours, the latter inside the other app's mask; so are tissues where it has not all three maps.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
         Inputs: t1w (bias-corrected), mask, and with tissues probseg_GM, probseg_WM, probseg_CSF and, where there is one, dseg.
         Outputs as for `init_structure_wf`.
     """
-    from brainage_bids.interfaces.adopt import Adopt
+    from brainage_bids.interfaces.adopt import Adopt, Within
     from brainage_bids.interfaces.collect import Collect
     from brainage_bids.interfaces.structure import Register, Segment
 
@@ -100,6 +100,8 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
     adopt = Node(Adopt(), name="adopt")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
+    within = Node(Within(), name="within_mask")
+    ours = ["aseg"] if with_tissues else ["aseg", *tissue_names]
     workflow = Workflow(name=name)
     workflow.connect(
         [
@@ -109,8 +111,11 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
             (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
             (adopt, outputs, [("preproc", "preproc"), ("brain", "mask"), ("stripped", "stripped"), ("flags", "flags"), ("notes", "notes")]),
             (register, outputs, [("forward", "xfm_forward"), ("inverse", "xfm_inverse")]),
-            (segment, outputs, [("aseg", "aseg")]),
-            (adopt if with_tissues else segment, outputs, [((f"out_{t}" if with_tissues else t), t) for t in tissue_names]),
+            (adopt, within, [("brain", "mask_file")]),
+            (segment, within, [(key, key) for key in ours]),
+            (within, outputs, [(key, key) for key in ours]),
         ]
     )
+    if with_tissues:
+        workflow.connect([(adopt, outputs, [(f"out_{key}", key) for key in tissue_names])])
     return workflow

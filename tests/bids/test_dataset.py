@@ -28,7 +28,7 @@ def test_the_description_names_app_sources_and_links(make_dataset, tmp_path, mon
     assert content["GeneratedBy"] == [
         {"Name": "brainage_bids", "Version": "1.2.3", "Container": {"Type": "docker", "Tag": "brainage_bids:1.2.3"}}
     ]
-    assert content["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x", "DOI": "doi:10.1/x"}]
+    assert content["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x", "DOI": "doi:10.1/x"}, {"URL": (tmp_path / "fp").as_uri()}]
     assert content["DatasetLinks"] == {"raw": raw.as_uri(), "fmriprep": (tmp_path / "fp").as_uri()}
     assert describe(tmp_path / "out", raw)["DatasetLinks"].keys() == {"raw", "fmriprep"}
 

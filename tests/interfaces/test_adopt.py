@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from brainage_bids.interfaces.adopt import Adopt
+from brainage_bids.interfaces.adopt import Adopt, Within
 from brainage_bids.records import UnusableInput
 
 LAS = np.array([[-5.0, 0, 0, 80], [0, 5, 0, -90], [0, 0, 5, -70], [0, 0, 0, 1]])
@@ -57,3 +57,15 @@ def test_a_mask_on_another_grid_is_refused_by_name(prep, tmp_path):
     nib.save(nib.Nifti1Image(np.asarray(nib.load(inputs["mask"]).dataobj), moved), inputs["mask"])
     with pytest.raises(UnusableInput, match="mask.nii.gz is not on the grid"):
         adopt(tmp_path, inputs)
+
+
+def test_what_we_find_stays_inside_the_mask(prep, tmp_path):
+    inputs, tissue = prep
+    mask = nib.Nifti1Image((tissue == 2).astype("u1"), LAS)
+    nib.save(mask, tmp_path / "small.nii")
+    given = {"aseg": inputs["dseg"], "probseg_GM": inputs["probseg_GM"], "probseg_WM": inputs["probseg_WM"]}
+    node = Within(mask_file=str(tmp_path / "small.nii"), **given)
+    made = node._run_interface(SimpleNamespace(cwd=str(tmp_path))) and node._results
+    assert sorted(made) == sorted(given)
+    assert np.array_equal(np.asarray(nib.load(made["aseg"]).dataobj), np.where(tissue == 2, 3, 0))
+    assert not nib.load(made["probseg_GM"]).get_fdata().any() and np.allclose(nib.load(made["probseg_WM"]).get_fdata(), tissue == 2)
