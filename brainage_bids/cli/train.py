@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from brainage_bids import __version__
 from brainage_bids.cli.console import print_table, run_script
 from brainage_bids.cli.parser import Parser
+from brainage_bids.cli.train_volumes import add_options, check_options
+from brainage_bids.cli.train_volumes import train as train_volumes
 from brainage_bids.records import FLAGS
 
 if TYPE_CHECKING:
@@ -44,11 +46,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--phenotype",
         type=Path,
         action="append",
-        required=True,
+        default=[],
         metavar="TSV",
-        help="table with participant_id and age (participants.tsv); once for all DERIVATIVES, or once for each in their order",
+        help="table with participant_id and age (participants.tsv); once for all DERIVATIVES, or once for each in their order; "
+        "needed unless --model volumes",
     )
-    parser.add_argument("--model", choices=["gpr"], default="gpr", help="kind of model (default: %(default)s)")
+    parser.add_argument("--model", choices=["gpr", "volumes"], default="gpr", help="kind of model (default: %(default)s)")
     parser.add_argument("--name", help="name of the model, lower-case letters and digits (default: that of FOLDER)")
     split = parser.add_argument_group("cross-validation")
     split.add_argument("--folds", type=_at_least(2), default=10, help="outer folds, by participant (default: %(default)s)")
@@ -70,14 +73,21 @@ def make_parser() -> argparse.ArgumentParser:
     card.add_argument("--licence", default="not stated", help="under which the model may be used")
     card.add_argument("--citation", default="not stated", help="what to cite for the data it was trained on")
     card.add_argument("--limits", action="append", default=[], metavar="SENTENCE", help="what readers must know; may be repeated")
+    add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is already there")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 64, 65 (nobody to train on) or 78 (a table, name or place that cannot be used)."""
-    options = make_parser().parse_args(argv)
-    return run_script(PROGRAM, lambda: _train(options))
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    check_options(parser, options)
+    return run_script(PROGRAM, lambda: _train(options) if options.model == "gpr" else _train_volumes(options))
+
+
+def _train_volumes(options: argparse.Namespace) -> int:
+    return train_volumes(options, _about(options), _Progress("cross-validation"))
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -72,6 +72,25 @@ class InputContract:
 
 
 @dataclass(frozen=True)
+class VolumeInput:
+    """Volumes that a model is given.
+
+    Attributes
+    ----------
+    derivative : str
+        Key of the table in the name table (``volumes_atlas``).
+    modality : str
+        What was scanned: ``"T1w"``…
+    names : tuple of str
+        Regions that must be in the table.
+    """
+
+    derivative: str
+    modality: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ages:
     """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``."""
 
@@ -134,6 +153,27 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class GroupError:
+    """How far predictions of a part of the held-out people were off.
+
+    Attributes
+    ----------
+    by, name : str
+        What divides the people (``"decade"``, ``"site"``), and which part it is.
+    n : int
+        How many people.
+    mae, bias : float
+        Means of |prediction − age| and of prediction − age, years.
+    """
+
+    by: str
+    name: str
+    n: int
+    mae: float
+    bias: float
+
+
+@dataclass(frozen=True)
 class Errors:
     """How far predictions of held-out people were off.
 
@@ -156,6 +196,8 @@ class Errors:
     coverage : float or None
         Share of held-out people whose age lay in the interval of level ``coverage_level``.
     coverage_level : float
+    groups : tuple of GroupError
+        The same errors by parts of the people.
     """
 
     by: str
@@ -171,11 +213,16 @@ class Errors:
     permutations: int = 0
     coverage: float | None = None
     coverage_level: float = 0.95
+    groups: tuple[GroupError, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that is known of a model; `files` maps names in its folder to their SHA-256."""
+    """All that is known of a model; `files` maps names in its folder to their SHA-256.
+
+    A model has images (`inputs`) or volumes or both as input. `further_errors` holds what other ways of holding people out
+    found; `errors` is the one that is told first.
+    """
 
     name: str
     kind: str
@@ -188,10 +235,12 @@ class ModelCard:
     licence: str
     citation: str
     limits: tuple[str, ...] = ()  # sentences
+    volumes: VolumeInput | None = None
+    further_errors: tuple[Errors, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not self.inputs:
+        if not self.inputs and self.volumes is None:
             raise BadConfiguration(f"The card of the model {self.name} names no input.")
         keys = [contract.key for contract in self.inputs]
         if len(set(keys)) < len(keys):
@@ -204,7 +253,8 @@ class ModelCard:
     @property
     def modality(self) -> str:
         """The modalities of the inputs joined by ``+``, each once: ``T1w``, ``T1w+FLAIR``."""
-        return "+".join(dict.fromkeys(contract.modality for contract in self.inputs))
+        scanned = [contract.modality for contract in self.inputs] + ([self.volumes.modality] if self.volumes else [])
+        return "+".join(dict.fromkeys(scanned))
 
 
 def check_name(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.models.card import Ages, Errors, GroupError, InputContract, Measure, ModelCard, Training, VolumeInput
 from brainage_bids.records import BadConfiguration
 
 CARD = "model.toml"
@@ -54,7 +54,7 @@ def card_text(card: ModelCard) -> str:
 
 def card_to_toml(card: ModelCard) -> dict[str, Any]:
     """Return the content of ``model.toml``; what is not known is left out, as TOML has no word for it."""
-    training, errors = card.training, card.errors
+    training = card.training
     ages = training.ages
     content: dict[str, Any] = {
         "licence": card.licence,
@@ -82,10 +82,19 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
                 "counts": list(ages.counts),
             },
         },
-        "errors": {"by": errors.by, "n": errors.n, "level": errors.level, "permutations": errors.permutations},
+        "errors": _errors_to_toml(card.errors),
         "files": dict(card.files),
     }
-    table = content["errors"]
+    if card.volumes is not None:
+        volumes = card.volumes
+        content["volumes"] = {"derivative": volumes.derivative, "modality": volumes.modality, "names": list(volumes.names)}
+    if card.further_errors:
+        content["further_errors"] = [_errors_to_toml(errors) for errors in card.further_errors]
+    return content
+
+
+def _errors_to_toml(errors: Errors) -> dict[str, Any]:
+    table: dict[str, Any] = {"by": errors.by, "n": errors.n, "level": errors.level, "permutations": errors.permutations}
     if errors.p_guess is not None:
         table["p_guess"] = errors.p_guess
     if errors.coverage is not None:
@@ -96,7 +105,9 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
         if measure is not None:
             bounds = {side: getattr(measure, side) for side in ("low", "high") if getattr(measure, side) is not None}
             table[name] = {"value": measure.value, **bounds}
-    return content
+    if errors.groups:
+        table["groups"] = [vars(group) for group in errors.groups]
+    return table
 
 
 def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
@@ -104,6 +115,7 @@ def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
     root = _Table("the card", content)
     model = root.table("model")
     inputs = root.take("input", list)
+    further = root.take("further_errors", list) if root.has("further_errors") else []
     card = ModelCard(
         name=model.take("name", str),
         kind=model.take("kind", str),
@@ -116,6 +128,8 @@ def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
         licence=root.take("licence", str),
         citation=root.take("citation", str),
         limits=root.items("limits", str),
+        volumes=_volumes_from_toml(root.table("volumes")) if root.has("volumes") else None,
+        further_errors=tuple(_errors_from_toml(_Table(f"[[further_errors]] {index}", item)) for index, item in enumerate(further, 1)),
     )
     model.end()
     root.end()
@@ -156,6 +170,19 @@ def _input_from_toml(table: _Table) -> InputContract:
     return contract
 
 
+def _volumes_from_toml(table: _Table) -> VolumeInput:
+    volumes = VolumeInput(table.take("derivative", str), table.take("modality", str), table.items("names", str))
+    table.end()
+    return volumes
+
+
+def _group_from_toml(table: _Table) -> GroupError:
+    names = {name: table.take(name, str) for name in ("by", "name")}
+    group = GroupError(n=table.take("n", int), mae=table.take("mae", float), bias=table.take("bias", float), **names)
+    table.end()
+    return group
+
+
 def _training_from_toml(table: _Table) -> Training:
     ages = table.table("ages")
     training = Training(
@@ -189,12 +216,14 @@ def _errors_from_toml(table: _Table) -> Errors:
             measures[name] = Measure(part.take("value", float), **bounds)
             part.end()
     optional = {name: table.take(name, float) for name in ("p_guess", "coverage") if table.has(name)}
+    groups = table.take("groups", list) if table.has("groups") else []
     errors = Errors(
         by=table.take("by", str),
         n=table.take("n", int),
         level=table.take("level", float),
         permutations=table.take("permutations", int),
         coverage_level=table.take("coverage_level", float),
+        groups=tuple(_group_from_toml(_Table(f"{table.where} groups {index}", item)) for index, item in enumerate(groups, 1)),
         **measures,
         **optional,
     )

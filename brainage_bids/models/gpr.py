@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.card import InputContract, ModelCard
+from brainage_bids.models.contract import check
 from brainage_bids.models.features import VolumeRatio, block_means, cell_count, ratios_from_json, ratios_to_json, volume_ratios
+from brainage_bids.models.reading import Reading, StructureReading
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.regressor import Regressor, regressor_from_files, regressor_to_json
 from brainage_bids.models.weights import describe_arrays, load_arrays
@@ -62,6 +65,16 @@ class GprModel:
     ratio_sd: np.ndarray
     regressor: Regressor
     similarity: Mapping[str, float]
+
+    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
+        """Check the maps against the card and estimate the brain age (``reading.AgeModel``)."""
+        cells = self.cells(check(card, files), {contract.key: contract.voxel_mm for contract in card.inputs})
+        brain_age, sd = self.predict(cells, volumes)
+        return Reading(brain_age, sd, self.unlike_training(cells))
+
+    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
+        """Nothing: the maps are looked at as a whole."""
+        return ()
 
     def cells(self, images: Mapping[str, np.ndarray], voxel_mm: Mapping[str, tuple[float, float, float]]) -> dict[str, np.ndarray]:
         """Masked cell means, (cells in mask,) float32 each, of the maps on their fine grid."""
@@ -179,7 +192,7 @@ def load_gpr(folder: ModelFolder) -> GprModel:
             ratios=ratios,
             ratio_mean=arrays["ratio_mean"],
             ratio_sd=arrays["ratio_sd"],
-            regressor=regressor_from_files(heads["regressor"], _with_prefix(arrays, "regressor.")),
+            regressor=regressor_from_files(heads["regressor"], with_prefix(arrays, "regressor.")),
             similarity={str(key): float(value) for key, value in heads["similarity"].items()},
         )
     except BadConfiguration:
@@ -201,7 +214,8 @@ def read_heads(folder: ModelFolder) -> dict[str, Any]:
     return heads
 
 
-def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names start with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

@@ -6,14 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
-from brainage_bids.models.contract import check
+from brainage_bids.models.reading import AgeModel, StructureReading
 from brainage_bids.models.registry import ModelFolder, open_model
 from brainage_bids.records import FLAGS, AgeEstimate, BadConfiguration, UnusableInput
-
-if TYPE_CHECKING:
-    from brainage_bids.models.gpr import GprModel
 
 LEVEL = 0.95
 """Level of the interval."""
@@ -41,7 +37,7 @@ def estimate(
     age : float or None
         Age at the scan in years. It raises flags and nothing else: the estimate does not look at it.
     sex : str, optional
-        For kinds of model that take it as an input; ``gpr`` does not.
+        For kinds of model that take it as an input; ``gpr`` and ``volumes`` do not.
     quality_flags : iterable of str
         Flags of the session and its images (codes of ``records.FLAGS``), which are passed on.
 
@@ -59,11 +55,10 @@ def estimate(
     """
     folder = folder if isinstance(folder, ModelFolder) else open_model(folder)
     given = _in_order(set(quality_flags))
-    model = load_model(folder)
-    cells = model.cells(check(folder.card, files), {contract.key: contract.voxel_mm for contract in folder.card.inputs})
-    brain_age, sd = model.predict(cells, volumes)
+    reading = load_model(folder).read(folder.card, files, volumes)
+    brain_age, sd = reading.brain_age, reading.sd
     _check_number(brain_age, sd, folder.card.name, files)
-    raised = _raised(folder, brain_age, age) + ("input_mismatch",) * model.unlike_training(cells)
+    raised = _raised(folder, brain_age, age) + ("input_mismatch",) * reading.unlike_training
     half = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
     return AgeEstimate(
         model=folder.card.name,
@@ -81,9 +76,19 @@ def estimate(
     )
 
 
+def read_structures(folder: ModelFolder, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
+    """What each structure says to a model; empty for kinds that do not look at structures one by one.
+
+    Parameters and errors as in `estimate`; the age chooses the norms and nothing else.
+    """
+    return load_model(folder).structures(volumes, age)
+
+
 def _check_number(brain_age: float, sd: float, model: str, files: Mapping[str, Path]) -> None:
     if not (math.isfinite(brain_age) and math.isfinite(sd) and sd > 0):
-        raise UnusableInput(f"The model {model} gave no number for {next(iter(files.values()))}; look at its maps and volumes.")
+        raise UnusableInput(
+            f"The model {model} gave no number for {next(iter(files.values()), 'the volumes')}; look at its maps and volumes."
+        )
 
 
 def _raised(folder: ModelFolder, brain_age: float, age: float | None) -> tuple[str, ...]:
@@ -105,7 +110,7 @@ def _in_order(flags: set[str]) -> tuple[str, ...]:
     return tuple(flag for flag in FLAGS if flag in flags)
 
 
-def load_model(folder: ModelFolder) -> GprModel:
+def load_model(folder: ModelFolder) -> AgeModel:
     """Load a model by the kind on its card.
 
     Raises
@@ -113,13 +118,22 @@ def load_model(folder: ModelFolder) -> GprModel:
     BadConfiguration
         If the kind is not known or a part of the model cannot be used.
     """
-    kinds: Mapping[str, Callable[[ModelFolder], GprModel]] = {"gpr": _load_gpr}
-    if folder.card.kind not in kinds:
-        raise BadConfiguration(f"The model {folder.card.name} is of kind {folder.card.kind!r}; this version knows {', '.join(kinds)}.")
-    return kinds[folder.card.kind](folder)
+    if folder.card.kind not in KINDS:
+        raise BadConfiguration(f"The model {folder.card.name} is of kind {folder.card.kind!r}; this version knows {', '.join(KINDS)}.")
+    return KINDS[folder.card.kind](folder)
 
 
-def _load_gpr(folder: ModelFolder) -> GprModel:
+def _load_gpr(folder: ModelFolder) -> AgeModel:
     from brainage_bids.models.gpr import load_gpr
 
     return load_gpr(folder)
+
+
+def _load_volumes(folder: ModelFolder) -> AgeModel:
+    from brainage_bids.models.volumes_folder import load_volumes
+
+    return load_volumes(folder)
+
+
+KINDS: Mapping[str, Callable[[ModelFolder], AgeModel]] = {"gpr": _load_gpr, "volumes": _load_volumes}
+"""What loads a model of each kind."""

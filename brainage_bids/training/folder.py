@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def make_card(data: TrainingData, validation: CrossValidation, about: About, fil
         Name to SHA-256 of the other files of the folder.
     """
     metrics = validation.metrics
-    measures = {name: _measure(getattr(metrics, name), validation.intervals[name]) for name in validation.intervals}
+    measures = {name: measure(getattr(metrics, name), validation.intervals[name]) for name in validation.intervals}
     return ModelCard(
         name=about.name,
         kind=KIND,
@@ -66,7 +66,7 @@ def make_card(data: TrainingData, validation: CrossValidation, about: About, fil
             datasets=data.datasets,
             n=data.n_people,
             sessions=len(data.ages),
-            ages=_ages(data.ages),
+            ages=describe_ages(data.ages),
             split=f"{validation.by}; every choice by an inner {validation.grid.inner_folds}-fold cross-validation by person",
             seeds=(validation.seed,),
             device="cpu",
@@ -125,14 +125,27 @@ def write_model(
     OSError
         If the folder cannot be written.
     """
-    out = Path(os.path.abspath(out))
     check_place(out, overwrite)
     check_name(about.name)
+    return place_folder(out, lambda folder: _write_files(folder, model, data, validation, choice, about))
+
+
+def place_folder(out: Path | str, write: Callable[[Path], ModelCard]) -> ModelFolder:
+    """Let a function write a model into an empty folder and put it in its place as a whole, for what is there.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to be; see `check_place`.
+    write : callable
+        Writes all files of the model into the folder it is given, and returns the card.
+    """
+    out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
     partial.mkdir()
     try:
-        card = _write_files(partial, model, data, validation, choice, about)
+        card = write(partial)
         _swap(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -156,15 +169,15 @@ def _write_files(folder: Path, model: GprModel, data: TrainingData, validation: 
     cells, volumes = example(data)
     example_arrays, content = example_to_files(cells, volumes)
     files = {
-        WEIGHTS: _write(folder / WEIGHTS, pack_arrays(arrays)),
-        HEADS: _write(folder / HEADS, _json(heads)),
-        EXAMPLE_ARRAYS: _write(folder / EXAMPLE_ARRAYS, pack_arrays(example_arrays)),
+        WEIGHTS: write_bytes(folder / WEIGHTS, pack_arrays(arrays)),
+        HEADS: write_bytes(folder / HEADS, json_bytes(heads)),
+        EXAMPLE_ARRAYS: write_bytes(folder / EXAMPLE_ARRAYS, pack_arrays(example_arrays)),
     }
     card = make_card(data, validation, about, files)
     expected = predict_example(ModelFolder(folder, card), example_arrays, volumes)
     content.update(brain_age=expected.brain_age, sd=expected.sd)
-    card = replace(card, files={**files, EXAMPLE: _write(folder / EXAMPLE, _json(content))})
-    _write(folder / CARD, card_text(card).encode())
+    card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(content))})
+    write_bytes(folder / CARD, card_text(card).encode())
     return card
 
 
@@ -192,13 +205,15 @@ def _swap(partial: Path, out: Path) -> None:
     shutil.rmtree(old)
 
 
-def _write(path: Path, content: bytes) -> str:
+def write_bytes(path: Path, content: bytes) -> str:
+    """Write a file of a model folder and return its SHA-256."""
     with write_atomic(path) as partial:
         partial.write_bytes(content)
     return sha256_of_bytes(content)
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """A JSON object as a file of a model folder has it; ValueError for a number that is not finite."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -216,7 +231,7 @@ def _choice_to_json(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _ages(ages: np.ndarray) -> Ages:
+def describe_ages(ages: np.ndarray) -> Ages:
     """Range, mean, s.d. and a histogram in bins of five years."""
     edges = np.arange(5 * np.floor(ages.min() / 5), ages.max() + 5.0001, 5)
     counts, edges = np.histogram(ages, edges)
@@ -224,7 +239,7 @@ def _ages(ages: np.ndarray) -> Ages:
     return Ages(float(ages.min()), float(ages.max()), float(ages.mean()), sd, tuple(map(float, edges)), tuple(map(int, counts)))
 
 
-def _measure(value: float, interval: tuple[float, float]) -> Measure | None:
+def measure(value: float, interval: tuple[float, float]) -> Measure | None:
     """A measure with its interval; None where it is not defined."""
     if not np.isfinite(value):
         return None
