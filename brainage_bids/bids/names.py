@@ -244,10 +244,10 @@ def _folders(root: Path, folder: str, participant_id: str | None) -> Iterator[tu
 
 
 def directories(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; empty if it is none."""
+    """Return the names of the folders in a folder, sorted; empty if it is none. A link that leads nowhere is no folder."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if os.path.isdir(entry.path))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
     BadConfiguration
         If a table named by the user cannot be read or has no ``participant_id``.
     BadDataset
-        If ``participants.tsv`` or a table of the user repeats a person and visit, or codes sex by numbers without levels.
+        If rows of ``participants.tsv`` or of a table of the user contradict each other, or it codes sex by numbers without levels.
     """
     phenotype = Phenotype()
     for path in map(Path, phenotype_files):
@@ -144,7 +145,7 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
     first_visit: dict[str, str | None] = {person: _first_by_number(sessions) for person, sessions in visits.items()}
     if bids_dir is not None:
         participants = bids_dir / "participants.tsv"
-        if participants.exists():
+        if os.path.lexists(participants):
             _add(phenotype, phenotype.participants, participants, visits, label="participants.tsv", strict=True)
             _note_absent(phenotype, visits)
         else:
@@ -153,7 +154,7 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
             _add(phenotype, phenotype.instruments, path, visits, label=f"phenotype/{path.name}", strict=False)
         for person, sessions in visits.items():
             path = bids_dir / person / f"{person}_sessions.tsv"
-            if sessions and path.exists():
+            if sessions and os.path.lexists(path):
                 sidecars = [bids_dir / "sessions.json", path.with_suffix(".json")]
                 source = _add(
                     phenotype, phenotype.sessions, path, {person: sessions}, label=path.name, strict=False, sidecars=sidecars, person=person

@@ -107,7 +107,10 @@ def _check_dataset(bids_dir: Path) -> list[str]:
         problems.append("The dataset describes itself as a derivative; only images named as raw ones are processed.")
     invalid = sorted({name for name in directories(bids_dir) if name.startswith("sub-")} - set(present))
     if invalid:
-        problems.append(f"The folder(s) {', '.join(map(repr, invalid[:3]))} have names that BIDS does not allow and are left out.")
+        some = ", ".join(map(repr, invalid[:3])) + (", …" if len(invalid) > 3 else "")
+        problems.append(f"{len(invalid)} folder(s) have names that BIDS does not allow and are left out ({some}).")
+    elif not present:
+        problems.append("The dataset has no folders sub-*; give the folder that holds them, such as sourcedata/raw of a study.")
     return problems
 
 

@@ -67,8 +67,8 @@ def read_source(
     label : str
         What to call it in messages.
     strict : bool
-        Whether repeated rows and codes of sex without a meaning are fatal (participants.tsv, tables named by the user) or a
-        reason to leave the table (repeated rows) or the value (codes) out.
+        Whether rows that contradict each other and codes of sex without a meaning are fatal (participants.tsv, tables named by
+        the user) or a reason to leave the table (such rows) or the value (codes) out.
     sidecars : sequence of Path
         JSON files that describe the columns, the nearest last; by default the one of the same stem.
     person : str, optional
@@ -88,18 +88,20 @@ def read_source(
     """
     table = read_tsv(path)
     described, problems = _descriptions(sidecars or [path.with_suffix(".json")])
-    problems = [f"{label}: {problem}" for problem in (*table.problems, *problems)]
+    problems = [*table.problems, *problems]
     who, visit = table.column("participant_id"), table.column("session_id")
     if person is None and who is None:
-        return [*problems, f"{label} has no column participant_id and is left out."]
+        tabs = "; columns must be separated by tabs" if len(table.columns) == 1 else ""
+        return [*problems, f"{label} has no column participant_id and is left out{tabs}."]
     if person is not None and visit is None:
         return [*problems, f"{label} has no column session_id and is left out."]
     keyed = [(key, row) for row in table.rows if (key := _key(row, who, visit, person)) is not None and key[0] in visits]
-    repeated = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in keyed).items() if n > 1})
+    distinct = dict.fromkeys((key, tuple(row.items())) for key, row in keyed)  # a row that is there twice says nothing else
+    repeated = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in distinct).items() if n > 1})
     if repeated:
         sentence = f"{label} has more than one row for {', '.join(repeated[:3])}{', …' if len(repeated) > 3 else ''}"
         if strict:
-            raise BadDataset(f"{sentence}; keep one row for each person and visit.")
+            raise BadDataset(f"{sentence}; keep one row for each person and visit, with session_id in longitudinal tables.")
         return [*problems, f"{sentence} and is left out."]
     source = _source(table, label, dict(keyed), described, problems)
     if strict:

@@ -34,18 +34,18 @@ def run(options: argparse.Namespace) -> int:
     _log_to_stderr(options.verbose)
     settings = settings_of(options)
     inventory = find(settings)
+    for problem in inventory.problems:
+        LOGGER.warning("%s", problem)
     if options.dry_run:
         writer = csv.DictWriter(sys.stdout, fieldnames=_columns(), delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(inventory.rows())
-        return 0 if inventory.participants else NOTHING
+        return 0 if inventory.participants else _nothing(settings)
     check_folders(settings)
     settings = with_models(replace(settings, omp_nthreads=settings.omp_nthreads or _share(settings.nprocs)))
     run_dir = start_run(settings)
     if options.boilerplate_only:
         return 0
-    for problem in inventory.problems:
-        LOGGER.warning("%s", problem)
     for item in inventory.skipped:
         level = logging.INFO if item.file else logging.WARNING  # a file that was not chosen is no news, a person left out is
         LOGGER.log(level, "left out: %s %s", " ".join(filter(None, (item.participant_id, item.session_id))), item.reason)
@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if not inventory.participants:
         for failure in inventory.failures:
             LOGGER.error("%s: %s", failure.participant_id, failure.message)
-        LOGGER.error("Nothing was found to process in %s.", settings.bids_dir)
-        return NOTHING
+        return _nothing(settings)
     outcomes = run_all(inventory, settings, run_dir, reports_only=options.reports_only, clean=settings.clean_workdir)
     return summarise(outcomes, len(inventory.failures), len(inventory.participants))
 
@@ -116,6 +115,11 @@ def summarise(outcomes: list[Outcome], never_started: int, asked: int) -> int:
     parts += [f"{busy} left to another run"] * bool(busy) + [f"{waiting} not started"] * bool(waiting)
     LOGGER.warning("%s", ", ".join(parts))
     return 0 if done == asked and not never_started else 1
+
+
+def _nothing(settings: Settings) -> int:
+    LOGGER.error("Nothing was found to process in %s.", settings.bids_dir)
+    return NOTHING
 
 
 def _columns() -> tuple[str, ...]:

@@ -122,9 +122,9 @@ def test_tables_of_the_user_come_first_and_instruments_last(make_dataset):
     assert [problem.split()[0] for problem in phenotype.problems()] == ["phenotype/long.tsv", "phenotype/other.tsv"]
 
 
-def test_repeated_rows_are_an_error(make_dataset):
+def test_rows_that_contradict_each_other_are_an_error(make_dataset):
     root = make_dataset({"participants.tsv": table("participant_id age", "sub-1 30", "1 31", "sub-2 1", "sub-2 1")})
-    with pytest.raises(BadDataset, match="participants.tsv has more than one row for sub-1, sub-2; keep one"):
+    with pytest.raises(BadDataset, match="participants.tsv has more than one row for sub-1; keep one"):
         load_phenotype(root, {"sub-1": [], "sub-2": []})
     assert load_phenotype(root, {"sub-3": []}).record("sub-3", None).age is None
 
