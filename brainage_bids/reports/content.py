@@ -11,6 +11,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import LABEL, derivative_path, session_folders
 from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.models.card import NAME
 from brainage_bids.records import FLAGS
 
 FIGURES = ("mask", "tissues", "registration")
@@ -45,6 +46,8 @@ class SessionView:
         Rows of ``B_desc-qc_T1w.tsv``.
     volumes : mapping
         The row of ``B_desc-volumes_morph.tsv``.
+    structures : mapping
+        Rows of ``B_model-M_desc-structures_brainage.tsv`` by the name of the model; without those models that write none.
     figures : mapping
         ``mask``, ``tissues``, ``registration`` → the file.
     faults : tuple of Fault
@@ -56,6 +59,7 @@ class SessionView:
     estimates: tuple[Row, ...] = ()
     quality: tuple[Row, ...] = ()
     volumes: Row = field(default_factory=dict)
+    structures: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     figures: Mapping[str, Path] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
@@ -176,12 +180,17 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
     sidecar = _read_json(sidecar_path(path("preproc")), unread)
     volumes = _read_table(path("volumes"), unread)
     pictures = {name: path("figures", desc=name) for name in FIGURES}
+    estimates = _read_table(path("brainage"), unread)
+    names = dict.fromkeys(name for row in estimates if (name := row.get("model")) and NAME.fullmatch(name))
+    stem = path("brainage").as_posix().removesuffix("_brainage.tsv")
+    structures = {name: _read_table(Path(f"{stem}_model-{name}_desc-structures_brainage.tsv"), unread) for name in names}
     return SessionView(
         session_id,
         sidecar if isinstance(sidecar, dict) else {},
-        _read_table(path("brainage"), unread),
+        estimates,
         _read_table(path("qc"), unread),
         volumes[0] if volumes else {},
+        {name: rows for name, rows in structures.items() if rows},
         {name: picture for name, picture in pictures.items() if picture.is_file()},
         tuple(fault for fault in faults if fault.session_id == session_id and session_id is not None),
     )

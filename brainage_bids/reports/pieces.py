@@ -11,12 +11,15 @@ from urllib.parse import quote
 
 from brainage_bids.models.card import ModelCard
 from brainage_bids.models.registry import ModelFolder
-from brainage_bids.reports import figures, words
+from brainage_bids.records import BadConfiguration
+from brainage_bids.reports import figures, structures, svg, words
 from brainage_bids.reports.boilerplate import installed_versions, model_notes, model_steps, write_methods
 from brainage_bids.reports.content import ParticipantView, Row, SessionView, flag_words, number
 
 if TYPE_CHECKING:
     import jinja2
+
+    from brainage_bids.models.norms import NormCurve
 
 PICTURES: Mapping[str, tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]] = {
     "mask": ("Brain mask", (("lines", "Outline"), ("plain", "T1w alone")), ((figures.MASK_COLOUR, "border of the brain mask"),)),
@@ -128,6 +131,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     named = (words.years, words.interval_words, words.quality_value, words.quality_limits, number, flag_words)
+    named += (structures.percent, structures.place_words)
     env.globals.update({function.__name__: function for function in named})
     return env
 
@@ -137,7 +141,7 @@ def _session_pieces(
 ) -> Iterator[tuple[str, str, dict[str, object]]]:
     """Name, template and values of the pieces of one session; a piece without content is left out."""
     if session.estimates:
-        yield "brainage", "brainage.html", {"estimates": [_estimate(row, models) for row in session.estimates]}
+        yield "brainage", "brainage.html", {"estimates": [_estimate(row, models, session.structures) for row in session.estimates]}
     if session.faults:
         yield "failed", "failed.html", {"faults": session.faults}
     if session.sidecar:
@@ -155,7 +159,7 @@ def _session_pieces(
         yield "volumes", "volumes.html", {"rows": volumes}
 
 
-def _estimate(row: Row, models: Mapping[str, ModelFolder]) -> dict[str, object]:
+def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Mapping[str, tuple[Row, ...]]) -> dict[str, object]:
     folder = _made_by(row, models)
     card = folder.card if folder else None
     columns = ("model", "modality", "brain_age", "brain_age_sd", "age", "pad", "pad_corrected", "bias_method", "flags")
@@ -164,6 +168,7 @@ def _estimate(row: Row, models: Mapping[str, ModelFolder]) -> dict[str, object]:
         "picture": _age_picture(row, card),
         "flags": flag_words(row.get("flags")),
         "gap": words.gap_words(row),
+        "structures": _structures(row, tables.get(row.get("model") or "", ()), folder) if folder else None,
         "model": words.model_words(card) if card else [words.no_card_words(row.get("model") in models)],
     }
 
@@ -189,6 +194,36 @@ def _age_picture(row: Row, card: ModelCard | None):
         training = None if card is None else words.training_ages(card)
         draw_age(path, brain_age=brain_age, low=low, high=high, level=level or 0.95, age=age, training=training)
         return _inline(path)
+
+
+def _structures(row: Row, rows: tuple[Row, ...], folder: ModelFolder) -> dict[str, object] | None:
+    """What moved an estimate: pictures of the strongest structures, and all of them; None if the model tells nothing of it."""
+    from markupsafe import Markup
+
+    every = structures.read_structures(rows)
+    shown = [structure for structure in every if structure.share is not None][: structures.SHOWN]
+    if not shown:
+        return None
+    age, brain_age = number(row.get("age")), number(row.get("brain_age"))
+    base = None if brain_age is None else brain_age - sum(structure.years for structure in every)
+    curves, problem = _norm_curves(folder)
+    drawn = [structures.draw_structure(structure, curves.get(structure.name), age) for structure in shown]
+    return {
+        "shown": [(structure, Markup(svg.markup(root))) for structure, root in zip(shown, drawn, strict=True)],
+        "every": every,
+        "caption": structures.caption(len(shown), folder.card.training.n, age, base),
+        "problem": problem,
+    }
+
+
+def _norm_curves(folder: ModelFolder) -> tuple[Mapping[str, NormCurve], str]:
+    """The norm curves of a model, and a sentence if they cannot be read."""
+    from brainage_bids.models.norms import read_norms
+
+    try:
+        return read_norms(folder), ""
+    except BadConfiguration as error:
+        return {}, f"The norm curves of the training people are not drawn: {error}"
 
 
 def _inline(path: Path):

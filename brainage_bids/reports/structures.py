@@ -29,8 +29,8 @@ class Structure:
     ----------
     name, label : str
         Column of the model; plain words.
-    share : float
-        Volume in percent of the brain's volume.
+    share : float or None
+        Volume in percent of the brain's; None for the brain as a whole.
     years : float
         How far it moves the estimate.
     low, middle, high : float or None
@@ -39,22 +39,20 @@ class Structure:
 
     name: str
     label: str
-    share: float
+    share: float | None
     years: float
     low: float | None = None
     middle: float | None = None
     high: float | None = None
 
 
-def strongest(rows: Iterable[Row], count: int | None = SHOWN) -> tuple[Structure, ...]:
-    """The structures that move an estimate most, the strongest first; rows without a share or a contribution are left out.
+def read_structures(rows: Iterable[Row]) -> tuple[Structure, ...]:
+    """The structures of a table, the one that moves the estimate most first; rows without a contribution are left out.
 
     Parameters
     ----------
     rows : iterable of mapping
         Rows of ``B_model-M_desc-structures_brainage.tsv``.
-    count : int, optional
-        How many; all if None.
 
     Returns
     -------
@@ -63,30 +61,33 @@ def strongest(rows: Iterable[Row], count: int | None = SHOWN) -> tuple[Structure
     Examples
     --------
     >>> rows = [{"structure": name, "share_percent": "1", "contribution_years": years} for name, years in (("a", "0.5"), ("b", "-2"))]
-    >>> [structure.name for structure in strongest(rows)]
+    >>> [structure.name for structure in read_structures(rows)]
     ['b', 'a']
     """
     found = [structure for structure in map(_structure, rows) if structure is not None]
-    return tuple(sorted(found, key=lambda structure: -abs(structure.years))[:count])
+    return tuple(sorted(found, key=lambda structure: -abs(structure.years)))
 
 
 def _structure(row: Row) -> Structure | None:
-    share, years = number(row.get("share_percent")), number(row.get("contribution_years"))
-    if share is None or years is None:
+    years = number(row.get("contribution_years"))
+    if years is None:
         return None
     name = row.get("structure") or ""
-    bounds = (number(row.get(key)) for key in ("norm_p5", "norm_p50", "norm_p95"))
-    return Structure(name, row.get("label") or name, share, years, *bounds)
+    label = row.get("label") or name
+    values = (number(row.get(key)) for key in ("norm_p5", "norm_p50", "norm_p95"))
+    return Structure(name, label[:1].upper() + label[1:], number(row.get("share_percent")), years, *values)
 
 
-def percent(value: float) -> str:
-    """A share of the brain with about three digits.
+def percent(value: float | None) -> str:
+    """A share of the brain with about three digits; ``n/a`` if there is none.
 
     Examples
     --------
-    >>> percent(42.04), percent(1.234), percent(0.0876)
-    ('42.0 %', '1.23 %', '0.088 %')
+    >>> percent(42.04), percent(1.234), percent(0.0876), percent(None)
+    ('42.0 %', '1.23 %', '0.088 %', 'n/a')
     """
+    if value is None:
+        return "n/a"
     return f"{value:.{1 if value >= 10 else 2 if value >= 0.1 else 3}f} %"
 
 
@@ -116,6 +117,7 @@ def draw_structure(structure: Structure, curve: NormCurve | None, age: float | N
     Parameters
     ----------
     structure : Structure
+        One with a share.
     curve : NormCurve or None
         The norm curve; without one only the person is drawn.
     age : float or None
@@ -162,30 +164,35 @@ def describe(structure: Structure, curve: NormCurve | None, age: float | None) -
     return f"{place_words(structure)}. {whose}.{norms} It moves the brain age by {years(structure.years, signed=True)} years."
 
 
-def caption(shown: int, people: int | None, age: float | None) -> list[str]:
+def caption(shown: int, people: int, age: float | None, base: float | None) -> list[str]:
     """What the pictures show and what the years mean, in sentences.
 
     Parameters
     ----------
     shown : int
         How many structures are drawn.
-    people : int or None
+    people : int
         Number of training people.
     age : float or None
         Age at the scan, years.
+    base : float or None
+        The estimate less all contributions: what the model gives for the average training person, years.
 
     Returns
     -------
     list of str
     """
-    who = "the training people" if people is None else f"the {people} training people"
+    from brainage_bids.reports.words import years
+
     mark = "the dot is this person" if age is not None else "the blue-green line is this person, whose age is not known"
+    average = "the average of its training people" + ("" if base is None else f" ({years(base)} years)")
     return [
-        f"These {shown} structures move this estimate most. Each is drawn as a share of the brain's volume: the grey band holds the "
-        f"middle 90 % of {who} at each age, the dark line is their median, {mark}.",
-        "The years say by how much the structure moves the model's estimate, up (+) or down (−), from what the model gives for the "
-        "average of its training people. They describe the model, not a cause: a structure may be large or small for many reasons, "
-        "and none of this is a finding about the person by itself.",
+        f"These {shown} structures move this estimate most. Each is drawn as a share of the brain, which here is the cerebrum without "
+        f"its ventricles: the grey band holds the middle 90 % of the {people} training people at each age, the dark line is their "
+        f"median, {mark}.",
+        f"The years say by how much the structure moves the estimate, up (+) or down (−), from what the model gives for {average}. "
+        "They describe the model, not a cause: a structure may be large or small for many reasons, and none of this is a finding "
+        "about the person by itself.",
     ]
 
 

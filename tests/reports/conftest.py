@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sidecar_path, sink_json, sink_table, write_atomic
 from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.models.norms import NORMS, NormCurve, norms_to_json
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>&\"'{{7*7}}"
@@ -70,6 +73,8 @@ def tools():
         hostile=HOSTILE,
         card=make_card,
         model=make_model,
+        structures=write_structures,
+        volumes_model=volumes_model,
     )
 
 
@@ -121,6 +126,47 @@ def write_session(out, drawn, participant_id="sub-01", session_id=None, *, quali
     for name in ("mask", "tissues", "registration") if pictures else ():
         with write_atomic(place("figures", desc=name)) as partial:
             partial.write_bytes((drawn / f"{name}.svg").read_bytes())
+
+
+STRUCTURES = (
+    ("lateral_ventricles", "lateral ventricles", 2.3, (0.56, 1.1, 2.1), 4.23),
+    ("thalamus", "thalamus", 1.22, (1.2, 1.33, 1.49), 2.1),
+    ("cortex", "cortex", 46.3, (44.0, 47.0, 50.0), -1.8),
+    ("white_matter", "white matter", 47.0, (44.0, 46.5, 49.0), 0.8),
+    ("putamen", "putamen", 0.79, (0.71, 0.8, 0.92), -0.42),
+    ("third_ventricle", "third ventricle", 0.11, (0.05, 0.09, 0.2), 0.1),
+    ("brain", "brain size", None, (None, None, None), -0.6),
+)
+"""Name, label, share, percentiles at the person's age, years."""
+
+
+def write_structures(out, participant_id="sub-01", session_id=None, *, model="toy", rows=STRUCTURES, age_known=True):
+    """Write the table of structures of a model as the app does."""
+    path = derivative_path(out, "brainage", participant_id, session_id)
+    keys = ("norm_p5", "norm_p50", "norm_p95")
+    table = [
+        {"structure": name, "label": label, "volume_mm3": 1000.0, "mapped_mm3": 1100.0, "share_percent": share}
+        | dict(zip(keys, norm if age_known else (None,) * 3))
+        | {"contribution_years": years}
+        for name, label, share, norm, years in rows
+    ]
+    place = path.with_name(path.name.replace("_brainage", f"_model-{model}_desc-structures_brainage"))
+    sink_table(table, place, {name: {} for name in table[0]})
+
+
+def volumes_model(folder, rows=STRUCTURES, **changed):
+    """A model folder of which the card and the norm curves are there."""
+    ages = tuple(range(20, 90, 10))
+    curves = [
+        NormCurve(name, label, ages, *(tuple(value * (1 + 0.01 * index) for index in range(7)) for value in norm))
+        for name, label, share, norm, _ in rows
+        if share is not None
+    ]
+    text = json.dumps(norms_to_json({curve.name: curve for curve in curves})).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NORMS).write_bytes(text)
+    files = {WEIGHTS: "ab" * 32, NORMS: hashlib.sha256(text).hexdigest()}
+    return make_model(folder, **{"kind": "volumes", "files": files} | changed)
 
 
 def write_failure(out, participant_id, file_session=None, **fields):

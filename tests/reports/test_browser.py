@@ -30,9 +30,12 @@ def browse(page, folder, *options):
 def page(tmp_path_factory, drawn, tools):
     out = tmp_path_factory.mktemp("out")
     tools.session(out, drawn, "sub-01", "ses-1", model="a" * 40, flags="poor_snr;age_missing")
+    tools.session(out, drawn, "sub-01", "ses-3")
+    tools.structures(out, "sub-01", "ses-3")
+    models = {"toy": tools.volumes_model(tmp_path_factory.mktemp("model"))}
     tools.failure(out, "sub-01", "ses-2", stage="read", message="x" * 200, detail="y" * 400)
     settings = 'path = "/a/' + "long" * 60 + '"\n'
-    return write_participant_report(out, "sub-01", version="1.2.3", run_settings=settings)
+    return write_participant_report(out, "sub-01", version="1.2.3", run_settings=settings, models=models)
 
 
 def test_nothing_stands_on_the_console(page, tmp_path):

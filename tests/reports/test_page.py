@@ -126,7 +126,7 @@ def test_methods_tell_what_the_sidecars_say(write, tmp_path, drawn, tools):
     assert "ANTs (antspyx" in page.text
 
 
-@pytest.mark.parametrize("place", ["model", "flags", "sidecar", "failure", "settings", "card", "quality", "seconds", "steps"])
+@pytest.mark.parametrize("place", ["model", "flags", "sidecar", "failure", "settings", "card", "quality", "seconds", "steps", "structures"])
 def test_hostile_text_stays_text(write, tmp_path, drawn, tools, place):
     bad, options, changed, sidecar, quality = tools.hostile, {}, {}, {}, []
     if place == "model":
@@ -146,9 +146,13 @@ def test_hostile_text_stays_text(write, tmp_path, drawn, tools, place):
     elif place == "card":
         training = {"datasets": (bad,), "groups": {bad: 1}}
         options = {"models": {"toy": tools.model(training=training, errors={"by": bad}, limits=(bad,), citation=bad, version=bad)}}
+    elif place == "structures":
+        options = {"models": {"toy": tools.volumes_model(tmp_path / "model")}}
     else:
         quality = [dict.fromkeys(("metric", "unit", "flag", "description"), bad) | {"value": 1.0, "low": None, "high": None}]
     tools.session(tmp_path, drawn, "sub-01", "ses-1", quality=quality, sidecar=sidecar, **changed)
+    if place == "structures":
+        tools.structures(tmp_path, "sub-01", "ses-1", rows=[(bad, bad, 1.0, (0.5, 1.0, 1.5), 1.0)])
     _, page = write(tmp_path, **options)
     assert bad in page.text
     assert page.bad == [] and not {"script", "img"} & {tag for tag, _ in page.tags}
@@ -208,7 +212,7 @@ def test_a_card_with_other_weights_does_not_describe_the_estimate(write, tmp_pat
     assert "a model whose card was not at hand" in methods_of(page) and "Gaussian-process" not in methods_of(page)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("gpr", "principal components"), ("volumes", "measured by FreeSurfer")])
+@pytest.mark.parametrize(("kind", "words"), [("gpr", "principal components"), ("volumes", "cerebrum without its ventricles")])
 def test_methods_name_the_step_of_the_model_that_was_used(write, tmp_path, drawn, tools, kind, words):
     tools.session(tmp_path, drawn, sidecar={"StepsDone": ["conform"]})
     models = {"toy": tools.model(kind=kind, citation="Someone 2020."), "other": tools.model(name="other", kind="net")}
@@ -216,6 +220,45 @@ def test_methods_name_the_step_of_the_model_that_was_used(write, tmp_path, drawn
     text = methods_of(page)
     assert words in text and "Model toy, version 1 (36 people of set, licence CC0-1.0): Someone 2020." in text
     assert "brain-age gap" in text and "model_net" not in text and "deepbet" not in text
+
+
+def test_what_moves_an_estimate_is_drawn_and_told(write, tmp_path, drawn, tools):
+    tools.session(tmp_path, drawn)
+    tools.structures(tmp_path)
+    _, page = write(tmp_path, models={"toy": tools.volumes_model(tmp_path / "model")})
+    assert page.bad == [] and page.open == []
+    for words in (
+        "What moves this estimate", "Lateral ventricles", "+4.2 years", "2.30 % of the brain: above the usual 0.56 % to 2.10 % at this age",
+        "−1.8 years", "middle 90 % of the 36 training people", "not a cause", "All 7 structures", "Brain size n/a n/a −0.6", "(36.9 years)",
+    ):  # fmt: skip
+        assert words in page.text, words
+    polygons = [attrs for tag, attrs in page.tags if tag == "polygon"]
+    assert len(polygons) == 5 and page.text.count("Third ventricle") == 1
+
+
+def test_structures_of_a_person_whose_age_is_not_known(write, tmp_path, drawn, tools):
+    tools.session(tmp_path, drawn, age=None, pad=None)
+    tools.structures(tmp_path, age_known=False)
+    _, page = write(tmp_path, models={"toy": tools.volumes_model(tmp_path / "model")})
+    assert "the blue-green line is this person, whose age is not known" in page.text
+    assert "2.30 % of the brain" in page.text and "the usual" not in page.text
+
+
+def test_norm_curves_that_cannot_be_read_leave_the_rest(write, tmp_path, drawn, tools):
+    tools.session(tmp_path, drawn)
+    tools.structures(tmp_path)
+    model = tools.volumes_model(tmp_path / "model")
+    (tmp_path / "model" / "norms.json").write_text("{}")
+    _, page = write(tmp_path, models={"toy": model})
+    assert "The norm curves of the training people are not drawn:" in page.text and "+4.2 years" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "polygon"]
+
+
+def test_structures_of_another_model_are_not_shown(write, tmp_path, drawn, tools):
+    tools.session(tmp_path, drawn, model_sha256="cd" * 32)
+    tools.structures(tmp_path)
+    _, page = write(tmp_path, models={"toy": tools.volumes_model(tmp_path / "model")})
+    assert "What moves this estimate" not in page.text and "other weights" in page.text
 
 
 def test_without_an_estimate_the_methods_name_the_models_of_the_run(write, tmp_path, tools):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brainage_bids.reports import structures, svg
 from brainage_bids.reports.ages import BARS, ESTIMATE
-from brainage_bids.reports.structures import Structure, caption, describe, draw_structure, place_words, strongest, ticks
+from brainage_bids.reports.structures import Structure, caption, describe, draw_structure, place_words, read_structures, ticks
 
 
 def curve(low=1.0, middle=2.0, high=3.0, ages=(20.0, 50.0, 80.0)):
@@ -30,15 +30,18 @@ def row(structure="a", share=2.0, years=1.0, **changed):
     return {key: None if value is None else str(value) for key, value in (values | changed).items()}
 
 
-def test_the_strongest_come_first_and_missing_numbers_are_left_out():
-    rows = [row("a", years=0.5), row("b", years=-3.0), row("c", years=None), row("d", share=None), row("e", years=1.0)]
-    assert [structure.name for structure in strongest(rows)] == ["b", "e", "a"]
-    assert [structure.name for structure in strongest(rows, 1)] == ["b"]
-    assert strongest([]) == ()
+def test_the_strongest_come_first_and_what_adds_no_years_is_left_out():
+    rows = [row("a", years=0.5), row("b", years=-3.0), row("c", years=None), row("brain", share=None, years=1.0)]
+    found = read_structures(rows)
+    assert [structure.name for structure in found] == ["b", "brain", "a"] and found[1].share is None
+    assert read_structures([]) == ()
 
 
-def test_without_a_label_the_name_stands():
-    assert strongest([row("a", label=None)])[0].label == "a"
+def test_labels_begin_with_a_capital_and_fall_back_on_the_name():
+    assert [structure.label for structure in read_structures([row("a", label=None), row("b", label="third ventricle")])] == [
+        "A",
+        "Third ventricle",
+    ]
 
 
 def test_dot_band_and_median_lie_at_their_values():
@@ -59,7 +62,7 @@ def test_an_unknown_age_is_a_line_at_the_share():
     known = draw_structure(Structure("a", "A", 2.5, 1.0), curve(), 50.0)
     assert float(lines[0]["y1"]) == pytest.approx(float(nodes(known, "circle")[0]["cy"]))
     assert "age of the person is not known" in root.find("desc").text
-    assert "whose age is not known" in caption(5, 513, None)[0] and "dot" in caption(5, 513, 40.0)[0]
+    assert "whose age is not known" in caption(5, 513, None, None)[0] and "dot" in caption(5, 513, 40.0, None)[0]
 
 
 def test_without_a_curve_the_person_is_still_drawn():
