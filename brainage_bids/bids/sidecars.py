@@ -113,7 +113,7 @@ def table_columns(key: str) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     key : str
-        ``lookup``, ``volumes``, ``volumes_atlas``, ``qc`` or ``brainage``.
+        ``lookup``, ``volumes``, ``volumes_atlas``, ``qc``, ``brainage`` or ``structures``.
 
     Returns
     -------

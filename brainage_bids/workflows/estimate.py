@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from brainage_bids.bids.names import derivative_path
-from brainage_bids.bids.sink import sink_table
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from brainage_bids.bids.names import derivative_path, find_derivatives
+from brainage_bids.bids.sink import sidecar_path, sink_table
 from brainage_bids.records import FLAGS, Session
 from brainage_bids.workflows.stages import STAGES, read_sidecar
 
+if TYPE_CHECKING:
+    from brainage_bids.models.reading import StructureReading
+
 
 def estimate_session(session: Session, plan) -> bool:
-    """Write ``B_brainage.tsv`` unless it already holds what would be written; tell whether it was written.
+    """Write ``B_brainage.tsv``, and the structures of models that look at them, unless they already hold what would be written.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
 
     Raises
     ------
@@ -20,7 +31,7 @@ def estimate_session(session: Session, plan) -> bool:
     """
     from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
     from brainage_bids.models.features import read_volumes
-    from brainage_bids.models.inference import estimate
+    from brainage_bids.models.inference import estimate, read_structures
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
 
     path = derivative_path(plan.out_dir, "brainage", session.participant_id, session.session_id)
@@ -36,10 +47,46 @@ def estimate_session(session: Session, plan) -> bool:
     rows = estimate_rows(
         session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags) for folder in folders]
     )
+    readings = {folder.card.name: read_structures(folder, volumes, session.age) for folder in folders}
+    written = write_structures(session, plan.out_dir, readings)
     if path.is_file() and read_rows(path) == rows:
-        return False
+        return written
     sink_table(rows, path, COLUMNS)
     return True
+
+
+def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:
+    """Write ``B_model-M_desc-structures_brainage.tsv`` of each model that looks at structures, and remove those of other models.
+
+    Parameters
+    ----------
+    session : Session
+    out_dir : Path
+    readings : mapping
+        Name of each model of the run to what structures say to it; empty for kinds that do not look at structures.
+
+    Returns
+    -------
+    bool
+        Whether a table was written or removed.
+    """
+    from brainage_bids.bids.structures import COLUMNS, read_structure_rows, structure_rows
+
+    changed = False
+    for found in find_derivatives(out_dir, "structures", session.participant_id, session.session_id):
+        if found.session_id == session.session_id and not readings.get(found.entities["model"]):
+            found.path.unlink()
+            sidecar_path(found.path).unlink(missing_ok=True)
+            changed = True
+    for model, structures in readings.items():
+        if not structures:
+            continue
+        path = derivative_path(out_dir, "structures", session.participant_id, session.session_id, model=model)
+        rows = structure_rows(map(vars, structures))
+        if not path.is_file() or read_structure_rows(path) != rows:
+            sink_table(rows, path, COLUMNS)
+            changed = True
+    return changed
 
 
 def quality_flags(session: Session, out_dir) -> tuple[str, ...]:

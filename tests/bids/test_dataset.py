@@ -78,7 +78,7 @@ for turn in range(30):
     assert (out / ".bidsignore").read_text().splitlines() == names.io_spec()["bidsignore"]
 
 
-VARIANTS = {"label": ["GM", "WM", "CSF"], "res": ["1", "2"], "desc": ["mask"]}
+VARIANTS = {"label": ["GM", "WM", "CSF"], "res": ["1", "2"], "desc": ["mask"], "model": ["gpr36"]}
 
 
 def write_output(out: Path, key: str, sub: str, ses: str | None, entities: dict) -> None:

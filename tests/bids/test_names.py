@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from brainage_bids.bids import names
 
 LABELS = st.text("abcXYZ019+", min_size=1, max_size=8)
-FREE = {"label": "GM", "res": "2", "desc": "mask"}
+FREE = {"label": "GM", "res": "2", "desc": "mask", "model": "gpr36"}
 
 
 def entities_of(key: str) -> dict[str, str]:

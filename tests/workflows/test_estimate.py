@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import pytest
+
+from brainage_bids.bids.names import derivative_path
+from brainage_bids.bids.sidecars import table_columns
+from brainage_bids.bids.sink import sink_table
+from brainage_bids.bids.structures import read_structure_rows
+from brainage_bids.bids.tables import read_tsv
+from brainage_bids.records import Session, UnusableInput
+from brainage_bids.workflows.estimate import estimate_session, write_structures
+
+SESSION = Session("sub-01", None, {}, age=50.0)
+
+
+@pytest.fixture
+def plan(tmp_path, volume_model, volume_person):
+    """Outputs of one person, as far as the estimate needs them."""
+    names = {"participant_id": "sub-01", "session_id": None}
+    tissues = names | {"GM": 6e5, "WM": 5e5, "CSF": 2e5, "brain": 1.1e6}
+    rows = [names | {"name": name, "volume_mm3": value} for name, value in volume_person(50.0).items()]
+    for key, table in (("volumes", [tissues]), ("volumes_atlas", rows), ("qc", [{"metric": "snr", "value": 9.0, "flag": None}])):
+        sink_table(table, derivative_path(tmp_path, key, "sub-01"), table_columns(key))
+    return SimpleNamespace(out_dir=tmp_path, models=(str(volume_model.path),), model_dirs=())
+
+
+def test_age_and_structures_agree(plan, volume_model):
+    assert estimate_session(SESSION, plan)
+    (row,) = read_tsv(derivative_path(plan.out_dir, "brainage", "sub-01")).rows
+    assert (row["model"], row["modality"]) == ("toyvolumes", "T1w")
+    structures = read_structure_rows(derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes"))
+    whole = volume_model.card.training.ages.mean + sum(item["contribution_years"] for item in structures)
+    assert float(row["brain_age"]) == pytest.approx(whole, abs=0.02)
+    assert structures[-1]["structure"] == "brain"
+    assert all(item["norm_p50"] for item in structures[:-1])
+
+
+def test_a_rerun_writes_nothing(plan):
+    estimate_session(SESSION, plan)
+    table = derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes")
+    before = table.stat().st_mtime_ns
+    assert estimate_session(SESSION, plan) is False
+    assert table.stat().st_mtime_ns == before
+    table.unlink()
+    assert estimate_session(SESSION, plan) is True
+    assert table.is_file()
+
+
+def test_structures_of_models_that_are_gone_go(plan):
+    estimate_session(SESSION, plan)
+    table = derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes")
+    assert write_structures(SESSION, plan.out_dir, {"gpr36": ()}) is True
+    assert not table.exists()
+    assert not table.with_suffix(".json").exists()
+    assert write_structures(SESSION, plan.out_dir, {"gpr36": ()}) is False
+
+
+def test_an_unknown_age_has_no_norms(plan):
+    estimate_session(Session("sub-01", None, {}), plan)
+    structures = read_structure_rows(derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes"))
+    assert {item["norm_p5"] for item in structures} == {None}
+
+
+def test_a_table_without_a_structure(plan):
+    path = derivative_path(plan.out_dir, "volumes_atlas", "sub-01")
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if "Thalamus" not in line) + "\n")
+    with pytest.raises(UnusableInput, match="not there: Left-Thalamus"):
+        estimate_session(SESSION, plan)
