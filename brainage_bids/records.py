@@ -25,6 +25,11 @@ FLAGS: Mapping[str, str] = {
     "cropped_brain": "The brain touches the border of the image; part of it may be missing.",
     "implausible_brain_volume": "The volume of the brain mask lies outside what human brains measure.",
     "implausible_tissue_ratio": "The share of grey matter in grey plus white matter is implausible.",
+    "implausible_structures": (
+        "Structures of the brain are missing, torn, on the wrong side, or of a size hardly seen in people; "
+        "this is a failed segmentation or an unusual brain, so look at the pictures."
+    ),
+    "poor_segmentation": "The labelled structures do not follow the brightness of the scan; volumes and age may be wrong.",
     "poor_registration": "The alignment to the template is poor; maps and age may be wrong.",
     "folded_warp": "The non-linear warp folds space in places.",
     "header_repaired": "The image header was invalid and was repaired; left and right may be uncertain.",

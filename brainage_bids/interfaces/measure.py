@@ -10,10 +10,12 @@ class VolumesInputSpec(BaseInterfaceInputSpec):
     probseg_WM = File(exists=True, mandatory=True)
     probseg_CSF = File(exists=True, mandatory=True)
     aseg = File(exists=True, mandatory=True)
+    forward = File(exists=True, mandatory=True, desc="transform to the template")
+    stripped = traits.Bool(mandatory=True, desc="the scan came as an extracted brain, which has no intracranial volume")
 
 
 class VolumesOutputSpec(TraitedSpec):
-    tissues = traits.Dict(traits.Str, traits.Float, desc="mm³ of GM, WM, CSF, brain")
+    tissues = traits.Dict(traits.Str, traits.Float, desc="mm³ of GM, WM, CSF, brain, eTIV (NaN for an extracted brain)")
     regions = traits.List(traits.Dict, desc="rows of the atlas table")
 
 
@@ -24,12 +26,15 @@ class Volumes(SimpleInterface):
 
     def _run_interface(self, runtime):
         from brainage_bids.imaging.grids import voxel_volume
-        from brainage_bids.imaging.volumes import read_regions, region_volumes, tissue_volumes
+        from brainage_bids.imaging.transforms import read_affine
+        from brainage_bids.imaging.volumes import intracranial_estimate, read_regions, region_volumes, tissue_volumes
         from brainage_bids.interfaces.images import load, load_probability
 
         maps = {tissue: load_probability(getattr(self.inputs, f"probseg_{tissue}")) for tissue in ("GM", "WM", "CSF")}
         size = voxel_volume(maps["GM"][1])
         self._results["tissues"] = {k: float(v) for k, v in tissue_volumes({k: v[0] for k, v in maps.items()}, size).items()}
+        cranium = float("nan") if self.inputs.stripped else intracranial_estimate(read_affine(self.inputs.forward))
+        self._results["tissues"]["eTIV"] = cranium
         self._results["regions"] = region_volumes(load(self.inputs.aseg)[0], size, read_regions())
         return runtime
 
@@ -39,6 +44,7 @@ class QualityInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected scan")
     mask_file = File(exists=True, mandatory=True)
     dseg = File(exists=True, mandatory=True)
+    aseg = File(exists=True, mandatory=True)
     probseg_GM = File(exists=True, mandatory=True)
     probseg_WM = File(exists=True, mandatory=True)
     forward = File(exists=True, mandatory=True)
@@ -62,6 +68,7 @@ class Quality(SimpleInterface):
 
         from brainage_bids.imaging import quality_limits
         from brainage_bids.imaging.normalise import local_volume_change
+        from brainage_bids.imaging.quality_structures import measure_structures
         from brainage_bids.imaging.registration import template, template_overlap
         from brainage_bids.imaging.transforms import read_transforms
         from brainage_bids.interfaces.images import load, load_probability
@@ -71,6 +78,7 @@ class Quality(SimpleInterface):
         spatial_map = read_transforms(self.inputs.forward, self.inputs.inverse)
         tissue = {t: load_probability(getattr(self.inputs, f"probseg_{t}"))[0] for t in ("GM", "WM")}
         field = np.divide(raw, corrected, out=np.ones_like(corrected), where=corrected > 0) if self.inputs.own_bias else None
+        structures, details = measure_structures(corrected, load(self.inputs.aseg)[0], affine)
         metrics = quality_limits.measure(
             raw,
             corrected,
@@ -83,6 +91,7 @@ class Quality(SimpleInterface):
             jacobian_mask=template("1p5") > 0,
             registration_overlap=template_overlap(tissue, affine, spatial_map),
             tissue_mm3=self.inputs.tissues,
+            structures=structures,
         )
-        self._results["rows"] = quality_limits.assess(metrics, self.inputs.stripped)
+        self._results["rows"] = quality_limits.assess(metrics, self.inputs.stripped, details)
         return runtime

@@ -45,6 +45,7 @@ VOLUMES = (
     ("WM", "White matter"),
     ("brain", "Brain (grey and white matter)"),
     ("CSF", "Cerebrospinal fluid"),
+    ("eTIV", "Inside of the skull (estimated)"),
 )
 
 

@@ -21,6 +21,13 @@ QUALITY_NAMES: Mapping[str, str] = {
     "coverage": "Brain inside the image",
     "voxel_max_mm": "Longest voxel edge",
     "gm_ratio": "Grey matter of grey and white",
+    "structures_missing": "Structures not found",
+    "structures_outside_norms": "Structures of unusual size",
+    "asymmetry": "Left–right difference",
+    "detached_share": "Detached pieces",
+    "wrong_side_share": "Labels on the wrong side",
+    "intensity_fit": "Fit of the structures to the scan",
+    "ventricle_leak": "Ventricles as bright as white matter",
 }
 CHANCE = 0.05
 """Below this p a model counts as better than the guess."""

@@ -35,16 +35,16 @@ def init_measure_wf(*, stripped: bool, own_bias: bool, name: str = "measure_wf")
     )
     outputs = Node(Collect(["tissues", "regions", "quality"]), name="outputnode")
     conform = Node(Conform(), name="conform")
-    volumes = Node(Volumes(), name="volumes")
+    volumes = Node(Volumes(stripped=stripped), name="volumes")
     quality = Node(Quality(stripped=stripped, own_bias=own_bias), name="quality")
     workflow = Workflow(name=name)
     workflow.connect(
         [
             (inputs, conform, [("t1w", "in_file")]),
-            (inputs, volumes, [(m, m) for m in [*maps, "aseg"]]),
+            (inputs, volumes, [(m, m) for m in [*maps, "aseg"]] + [("xfm_forward", "forward")]),
             (conform, quality, [("out_file", "raw_file")]),
             (volumes, quality, [("tissues", "tissues")]),
-            (inputs, quality, [("preproc", "in_file"), ("mask", "mask_file"), ("dseg", "dseg")]),
+            (inputs, quality, [("preproc", "in_file"), ("mask", "mask_file"), ("dseg", "dseg"), ("aseg", "aseg")]),
             (inputs, quality, [(m, m) for m in maps[:2]] + [("xfm_forward", "forward"), ("xfm_inverse", "inverse")]),
             (volumes, outputs, [("tissues", "tissues"), ("regions", "regions")]),
             (quality, outputs, [("rows", "quality")]),

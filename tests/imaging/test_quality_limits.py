@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 
-from brainage_bids.imaging.quality_limits import QUALITY_LIMITS, assess, flags_of, measure
+from brainage_bids.imaging.quality_limits import QUALITY_LIMITS, STRUCTURE_METRICS, assess, measure
 from brainage_bids.records import FLAGS
 
 CONTRACT = ["snr", "cnr", "cjv", "efc", "fber", "bias_range", "mask_volume_ml", "registration_overlap",
-            "jacobian_nonpositive_share", "coverage", "voxel_max_mm", "gm_ratio"]  # fmt: skip
+            "jacobian_nonpositive_share", "coverage", "voxel_max_mm", "gm_ratio", "structures_missing", "structures_outside_norms",
+            "asymmetry", "detached_share", "wrong_side_share", "intensity_fit", "ventricle_leak"]  # fmt: skip
 GOOD = {
     "snr": 15.0, "cnr": 3.0, "cjv": 0.5, "efc": 0.55, "fber": 2000.0, "bias_range": 1.3, "mask_volume_ml": 1400.0,
     "registration_overlap": 0.78, "jacobian_nonpositive_share": 0.0, "coverage": 1.0, "voxel_max_mm": 1.0, "gm_ratio": 0.56,
+    "structures_missing": 0.0, "structures_outside_norms": 0.0, "asymmetry": 0.5, "detached_share": 0.02, "wrong_side_share": 0.0005,
+    "intensity_fit": 0.75, "ventricle_leak": 0.02,
 }  # fmt: skip
 BAD = [
     ("snr", 3.0, "poor_snr"), ("cnr", 1.0, "poor_contrast"), ("cjv", 1.3, "poor_contrast"), ("efc", 0.9, "motion_suspected"),
@@ -18,7 +21,16 @@ BAD = [
     ("mask_volume_ml", 2500.0, "implausible_brain_volume"), ("registration_overlap", 0.4, "poor_registration"),
     ("jacobian_nonpositive_share", 0.02, "folded_warp"), ("coverage", 0.9, "cropped_brain"), ("voxel_max_mm", 3.0, "poor_resolution"),
     ("gm_ratio", 0.3, "implausible_tissue_ratio"), ("gm_ratio", 0.8, "implausible_tissue_ratio"),
+    ("structures_missing", 1.0, "implausible_structures"), ("structures_outside_norms", 2.0, "implausible_structures"),
+    ("asymmetry", 1.1, "implausible_structures"), ("detached_share", 0.2, "implausible_structures"),
+    ("wrong_side_share", 0.2, "implausible_structures"), ("intensity_fit", 0.4, "poor_segmentation"),
+    ("ventricle_leak", 0.3, "poor_segmentation"),
 ]  # fmt: skip
+
+
+def flags_of(rows):
+    """The flags of a table, each once, in its order."""
+    return tuple(dict.fromkeys(row["flag"] for row in rows if row["flag"] != "n/a"))
 
 
 def test_the_table_has_the_contracts_rows_and_flags_of_the_closed_list():
@@ -58,6 +70,12 @@ def test_a_figure_that_could_not_be_computed_says_so(missing):
     assert row["value"] == "n/a" and row["flag"] == "n/a" and "Not computed" in row["description"]
 
 
+def test_details_of_a_person_stand_in_the_description():
+    rows = assess(GOOD | {"asymmetry": 2.0}, stripped=False, details={"asymmetry": "thalamus 0.6", "detached_share": ""})
+    said = {row["metric"]: row["description"] for row in rows}
+    assert said["asymmetry"].endswith("Here: thalamus 0.6.") and "Here" not in said["detached_share"]
+
+
 def test_infinite_figures_are_judged():
     assert flags_of(assess(GOOD | {"cjv": float("inf"), "snr": float("inf")}, stripped=False)) == ("poor_contrast",)
 
@@ -92,7 +110,7 @@ def flags_at(noise, stripped=False, **kwargs):
 @pytest.mark.parametrize("stripped", [False, True])
 def test_measuring_gives_every_figure_and_plausible_values(stripped):
     metrics, flags = flags_at(0.03, stripped)
-    assert list(metrics) == CONTRACT
+    assert set(metrics) == set(CONTRACT) and all(np.isnan(metrics[metric]) for metric in STRUCTURE_METRICS)
     assert metrics["mask_volume_ml"] == pytest.approx(4 / 3 * np.pi * 6.9**3, rel=0.01)
     assert metrics["gm_ratio"] == pytest.approx(1 - (51 / 65) ** 3, abs=0.01)
     assert metrics["snr"] == pytest.approx(1 / 0.03, rel=0.03)

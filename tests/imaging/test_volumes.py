@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from brainage_bids.imaging.volumes import (
-    Region,
-    read_regions,
-    region_volumes,
-    region_volumes_of_probabilities,
-    tissue_volumes,
-    tissue_volumes_of_labels,
-)
+from brainage_bids.imaging.volumes import TEMPLATE_CRANIUM_MM3, Region, intracranial_estimate, read_regions, region_volumes, tissue_volumes
 
 CODES = (2, 41, 3, 42, 4, 43, 5, 44, 7, 46, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 14, 15, 16, 17, 53, 18, 54, 24, 26, 58, 28, 60)
 
@@ -38,11 +31,11 @@ def test_hemispheres_and_tissues_of_the_atlas_agree_with_its_names():
 
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.uint8, st.tuples(*[st.integers(1, 20)] * 3), elements=st.integers(0, 3)), st.floats(0.1, 30))
-def test_hard_labels_are_probabilities_of_zero_and_one(dseg, voxel_mm3):
+def test_tissues_of_hard_labels_agree_with_counting(dseg, voxel_mm3):
     maps = {"GM": (dseg == 1).astype("f4"), "WM": (dseg == 2).astype("f4"), "CSF": (dseg == 3).astype("f4")}
-    hard, soft = tissue_volumes_of_labels(dseg, voxel_mm3), tissue_volumes(maps, voxel_mm3)
-    assert hard == pytest.approx(soft)
-    assert hard["brain"] + hard["CSF"] == pytest.approx((dseg > 0).sum() * voxel_mm3)
+    found = tissue_volumes(maps, voxel_mm3)
+    assert found["GM"] == pytest.approx((dseg == 1).sum() * voxel_mm3)
+    assert found["brain"] + found["CSF"] == pytest.approx((dseg > 0).sum() * voxel_mm3)
 
 
 def test_sums_over_many_float32_voxels_stay_exact():
@@ -66,18 +59,16 @@ def test_region_volumes_agree_with_counting(data):
         assert soft["volume_mm3"] == pytest.approx(weights[labels == region.index].sum(dtype=float) * 1.5, abs=1e-5)
 
 
-def test_probability_maps_give_the_same_rows():
-    labels = np.random.default_rng(0).choice([0, 2, 16], (8, 8, 8))
-    regions = [Region(2, "a", "L"), Region(16, "b"), Region(41, "c", "R")]
-    maps = {2: (labels == 2).astype("f4"), 16: (labels == 16).astype("f4")}
-    assert region_volumes_of_probabilities(maps, 2.0, regions) == region_volumes(labels, 2.0, regions)
-
-
 def test_codes_without_a_name_are_not_dropped_in_silence():
     with pytest.raises(ValueError, match=r"\[77\]"):
         region_volumes(np.array([[[0, 2, 77]]]), 1.0, [Region(2, "a")])
-    with pytest.raises(ValueError, match=r"\[77\]"):
-        region_volumes_of_probabilities({77: np.ones((1, 1, 1))}, 1.0, [Region(2, "a")])
+
+
+def test_the_intracranial_estimate_scales_with_volume_and_not_with_place_or_mirroring():
+    affine = np.array([[0.9, 0.1, 0, 5], [0, 0.8, 0, -3], [0, 0, 1.1, 0], [0, 0, 0, 1.0]])
+    assert intracranial_estimate(np.eye(4)) == TEMPLATE_CRANIUM_MM3
+    assert intracranial_estimate(affine) == pytest.approx(TEMPLATE_CRANIUM_MM3 * 0.9 * 0.8 * 1.1)
+    assert intracranial_estimate(np.diag([-1.0, 1, 1, 1]) @ affine) == pytest.approx(intracranial_estimate(affine))
 
 
 @pytest.mark.parametrize("labels", [np.ones((2, 2, 2)), np.full((2, 2, 2), -1)])
