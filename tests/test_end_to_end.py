@@ -96,11 +96,14 @@ def test_nothing_partial_is_left(finished):
     assert not [path for path in finished.rglob(".*") if path.is_file() and path.name != ".bidsignore"]
 
 
-def test_the_output_is_valid_bids(finished):
+def bids_errors(out: Path) -> list[dict]:
     validator = Path(sys.executable).with_name("bids-validator-deno")
-    answer = subprocess.run([str(validator), str(finished), "--format", "json"], capture_output=True, text=True)
-    issues = json.loads(answer.stdout)["issues"]["issues"]
-    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    answer = subprocess.run([str(validator), str(out), "--format", "json"], capture_output=True, text=True)
+    return [issue for issue in json.loads(answer.stdout)["issues"]["issues"] if issue["severity"] == "error"]
+
+
+def test_the_output_is_valid_bids(finished):
+    assert bids_errors(finished) == []
 
 
 def test_modulated_maps_hold_the_native_volume(people, finished):
@@ -151,6 +154,28 @@ def test_killed_at_any_moment_a_rerun_ends_the_same(people, finished, tmp_path, 
     ended = {name: value for name, value in content(out).items() if name.startswith(label + "/")}
     assert ended.keys() == reference.keys()
     assert [name for name in reference if ended[name] != reference[name]] == []
+
+
+def test_preprocessing_of_another_app_is_taken_over(people, finished, tmp_path, environment):
+    label = labels(people)[0]
+    theirs, ours, out = tmp_path / "fmriprep" / label / "anat", finished / label / "anat", tmp_path / "out"
+    theirs.mkdir(parents=True)
+    about = {"Name": "x", "BIDSVersion": "1.8.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "fMRIPrep"}]}
+    (theirs.parents[1] / "dataset_description.json").write_text(json.dumps(about))
+    maps = [f"label-{tissue}_probseg" for tissue in ("GM", "WM", "CSF")]
+    for name in ("desc-preproc_T1w", "desc-brain_mask", *maps):
+        shutil.copy(ours / f"{label}_{name}.nii.gz", theirs / f"{label}_run-1_{name}.nii.gz")
+    image = nib.load(ours / f"{label}_dseg.nii.gz")
+    labelled = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.array([0, 2, 3, 1], np.uint8)[labelled], image.affine), theirs / f"{label}_run-1_dseg.nii.gz")
+    done = run(people, out, tmp_path / "work", environment, "--participant-label", label, "-d", str(tmp_path / "fmriprep"))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert np.array_equal(np.asarray(nib.load(out / label / "anat" / f"{label}_dseg.nii.gz").dataobj), labelled)
+    (row,) = read_tsv(out / label / "anat" / f"{label}_brainage.tsv").rows
+    assert "input_mismatch" in row["flags"]
+    sources = json.loads((out / label / "anat" / f"{label}_desc-preproc_T1w.json").read_text())["Sources"]
+    assert f"bids:fmriprep:{label}/anat/{label}_run-1_desc-preproc_T1w.nii.gz" in sources
+    assert bids_errors(out) == []
 
 
 def test_two_threads_change_next_to_nothing(people, finished, tmp_path, environment):
