@@ -182,8 +182,7 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
     pictures = {name: path("figures", desc=name) for name in FIGURES}
     estimates = _read_table(path("brainage"), unread)
     names = dict.fromkeys(name for row in estimates if (name := row.get("model")) and NAME.fullmatch(name))
-    stem = path("brainage").as_posix().removesuffix("_brainage.tsv")
-    structures = {name: _read_table(Path(f"{stem}_model-{name}_desc-structures_brainage.tsv"), unread) for name in names}
+    structures = {name: _read_table(path("structures", model=name), unread) for name in names}
     return SessionView(
         session_id,
         sidecar if isinstance(sidecar, dict) else {},

@@ -142,7 +142,6 @@ STRUCTURES = (
 
 def write_structures(out, participant_id="sub-01", session_id=None, *, model="toy", rows=STRUCTURES, age_known=True):
     """Write the table of structures of a model as the app does."""
-    path = derivative_path(out, "brainage", participant_id, session_id)
     keys = ("norm_p5", "norm_p50", "norm_p95")
     table = [
         {"structure": name, "label": label, "volume_mm3": 1000.0, "mapped_mm3": 1100.0, "share_percent": share}
@@ -150,8 +149,7 @@ def write_structures(out, participant_id="sub-01", session_id=None, *, model="to
         | {"contribution_years": years}
         for name, label, share, norm, years in rows
     ]
-    place = path.with_name(path.name.replace("_brainage", f"_model-{model}_desc-structures_brainage"))
-    sink_table(table, place, {name: {} for name in table[0]})
+    sink_table(table, derivative_path(out, "structures", participant_id, session_id, model=model), {name: {} for name in table[0]})
 
 
 def volumes_model(folder, rows=STRUCTURES, **changed):
