@@ -1,4 +1,4 @@
-"""``brainage-models``: which models there are, what their cards say, and whether they still work."""
+"""``brainage-models``: which models there are, what their cards say, whether they still work, and calibrating one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
+from brainage_bids.cli.calibrate import add_command, calibrate
 from brainage_bids.cli.console import FAILED, NOTHING, print_table, run_script, say
 from brainage_bids.cli.parser import Parser
 
@@ -41,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         sub = commands.add_parser(command, parents=[common], help=words, description=f"{words[0].upper()}{words[1:]}.")
         sub.add_argument("name", nargs="?", metavar="NAME", help="name or path of a model; all models if left out")
+    add_command(commands, common)
     return parser
 
 
@@ -50,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 if a self-test found another age or a card cannot be used; 64, 66 (no model there) or 78 (a model is damaged
-        or not there).
+        0; 1 if a self-test found another age or a card cannot be used; 64, 65 (controls that cannot be used), 66 (no model
+        there) or 78 (a model is damaged or not there).
     """
     options = make_parser().parse_args(argv)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -59,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         "show": _show,
         "verify": _verify,
         "self-test": _self_test,
+        "calibrate": calibrate,
     }
     return run_script(PROGRAM, lambda: commands[options.command](options))
 
