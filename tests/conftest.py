@@ -14,7 +14,7 @@ from brainage_bids.training.volumes_table import COLUMNS, read_volume_table
 MEAN_ML = {
     "cortex": 470.0, "white_matter": 480.0, "lateral_ventricles": 16.0, "third_ventricle": 1.0, "fourth_ventricle": 1.8,
     "thalamus": 15.0, "caudate": 7.0, "putamen": 9.5, "pallidum": 4.0, "hippocampus": 8.5, "amygdala": 3.3, "accumbens": 0.9,
-    "ventral_diencephalon": 8.4, "cerebellar_cortex": 112.0, "cerebellar_white_matter": 32.0,
+    "ventral_diencephalon": 8.4, "brain_stem": 21.0, "cerebellar_cortex": 112.0, "cerebellar_white_matter": 32.0,
 }  # fmt: skip
 FACTOR = {"thalamus": 1.2, "lateral_ventricles": 0.8}
 """Theirs over ours, where it is not 1."""

@@ -45,8 +45,8 @@ class Regressor:
     residual_sd : float
         Root mean squared error on people held out in training, years.
     arrays : mapping
-        linear: ``coefficients`` (d,) and ``covariance`` (d, d) = (XᵀX + αI)⁻¹; rbf: ``support`` (n, d), ``dual`` (n,) and
-        ``inverse`` (n, n) = (K + αI)⁻¹. float64.
+        linear: ``coefficients`` (d,) and ``covariance`` (d, d) = (XᵀX + αI)⁻¹; rbf: ``support`` (n, d), ``dual`` (n,) and, for
+        the spread "process", ``inverse`` (n, n) = (K + αI)⁻¹. float64.
     """
 
     kernel: Kernel
@@ -78,7 +78,8 @@ class Regressor:
         else:
             cross = rbf_kernel(features, self.arrays["support"], self.length_scale)
             mean = self.intercept + cross @ self.arrays["dual"]
-            unexplained = 1.0 - np.einsum("mn,no,mo->m", cross, self.arrays["inverse"], cross)
+            if self.spread == "process":
+                unexplained = 1.0 - np.einsum("mn,no,mo->m", cross, self.arrays["inverse"], cross)
         if self.spread == "residual":
             return mean, np.full_like(mean, self.residual_sd)
         return mean, np.sqrt(self.signal_variance * (np.clip(unexplained, 0.0, None) + self.alpha))
@@ -190,7 +191,7 @@ def fit_regressor(
         signal = float(centred @ (centred - features @ coefficients)) / (alpha * ages.size)
     else:
         inverse = np.linalg.inv(rbf_kernel(features, features, length_scale) + alpha * np.eye(ages.size))
-        arrays = {"support": features, "dual": inverse @ centred, "inverse": inverse}
+        arrays = {"support": features, "dual": inverse @ centred, **({"inverse": inverse} if spread == "process" else {})}
         signal = float(centred @ arrays["dual"]) / ages.size
     return Regressor(kernel, intercept, float(alpha), signal, float(length_scale), spread, float(residual_sd), arrays)
 
@@ -219,7 +220,8 @@ def regressor_from_files(content: Mapping[str, Any], arrays: Mapping[str, np.nda
     try:
         kernel, spread = content["kernel"], content["spread"]
         numbers = {name: float(content[name]) for name in ("intercept", "alpha", "signal_variance", "length_scale", "residual_sd")}
-        names = {"linear": ("coefficients", "covariance"), "rbf": ("support", "dual", "inverse")}[kernel]
+        process = ("inverse",) if spread == "process" else ()
+        names = {"linear": ("coefficients", "covariance"), "rbf": ("support", "dual", *process)}[kernel]
         kept = {name: np.asarray(arrays[name], dtype=np.float64) for name in names}
     except (KeyError, TypeError, ValueError) as error:
         raise BadConfiguration(f"The regression in the model's heads.json is not described as it should be ({error!r}).") from error

@@ -5,9 +5,9 @@ training people by a factor of its own. The features of a person are the logarit
 of the brain's volume, less their means in training, divided by a scale each. In logarithms an error that is a share of the
 volume is the same for all sizes, and large ventricles do not count out of proportion.
 
-The brain here is the cerebrum without ventricles: cortex, white matter and deep grey matter. The cerebellum, the brain stem
-and the outer fluid do not belong to it, as how much of them is seen depends on the scan's field of view and on the brain
-extraction.
+The brain here is the cerebrum without ventricles: cortex, white matter and deep grey matter. Cerebellum and brain stem do not
+belong to it, so that a scan that cuts them leaves all other shares as they are. The outer fluid is not looked at: how much of it
+is seen depends on the brain extraction, not on age.
 """
 
 from __future__ import annotations
@@ -73,11 +73,12 @@ STRUCTURES: tuple[Structure, ...] = (
     Structure("amygdala", "amygdala", _both("Amygdala"), True),
     Structure("accumbens", "nucleus accumbens", _both("Accumbens-area"), True),
     Structure("ventral_diencephalon", "ventral diencephalon", _both("VentralDC"), True),
+    Structure("brain_stem", "brain stem", ("Brain-Stem",), False),
     Structure("cerebellar_cortex", "cortex of the cerebellum", _both("Cerebellum-Cortex"), False),
     Structure("cerebellar_white_matter", "white matter of the cerebellum", _both("Cerebellum-White-Matter"), False),
 )
 """Structures that are tried. Lateral ventricles have their inferior horns with them, whose border is drawn in another place at
-every site. Brain stem and outer fluid are not among them; see the head of this file."""
+every site. The outer fluid is not among them; see the head of this file."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "amygdala": ("Left_Amygdala_mm3", "Right_Amygdala_mm3"),
     "accumbens": ("Left_Accumbens_area_mm3", "Right_Accumbens_area_mm3"),
     "ventral_diencephalon": ("Left_VentralDC_mm3", "Right_VentralDC_mm3"),
+    "brain_stem": ("Brain_Stem_mm3",),
     "cerebellar_cortex": ("Left_Cerebellum_Cortex_mm3", "Right_Cerebellum_Cortex_mm3"),
     "cerebellar_white_matter": ("Left_Cerebellum_White_Matter_mm3", "Right_Cerebellum_White_Matter_mm3"),
 }

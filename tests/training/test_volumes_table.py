@@ -32,7 +32,7 @@ def test_what_cannot_be_used_is_said(volume_files):
 def test_shares_and_size(volume_files):
     table = read_volume_table(volume_files[0])
     features = table.features(STRUCTURES)
-    assert features.shape == (118, 16)
+    assert features.shape == (118, 17)
     inside = [column for column, structure in enumerate(STRUCTURES) if structure.in_brain]
     np.testing.assert_allclose(np.exp(features[:, inside]).sum(axis=1), 1)
 
