@@ -170,7 +170,7 @@ def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Mapping[str, 
         "flags": flag_words(row.get("flags")),
         "gap": words.gap_words(row),
         "structures": _structures(row, tables.get(row.get("model") or "", ()), folder) if folder else None,
-        "model": words.model_words(card) if card else [words.no_card_words(row.get("model") in models)],
+        "model": words.model_words(card, number(row.get("age"))) if card else [words.no_card_words(row.get("model") in models)],
     }
 
 
@@ -203,6 +203,7 @@ def _structures(row: Row, rows: tuple[Row, ...], folder: ModelFolder) -> dict[st
 
     every = structures.read_structures(rows)
     shown = [structure for structure in every if structure.share is not None][: structures.SHOWN]
+    whole = [structure for structure in every if structure.share is None]
     if not shown:
         return None
     age, brain_age = number(row.get("age")), number(row.get("brain_age"))
@@ -212,7 +213,7 @@ def _structures(row: Row, rows: tuple[Row, ...], folder: ModelFolder) -> dict[st
     return {
         "shown": [(structure, Markup(svg.markup(root))) for structure, root in zip(shown, drawn, strict=True)],
         "every": every,
-        "caption": structures.caption(len(shown), folder.card.training.n, age, base),
+        "caption": structures.caption(len(shown), folder.card.training.n, age, base, whole),
         "problem": problem,
     }
 

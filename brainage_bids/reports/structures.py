@@ -131,7 +131,8 @@ def draw_structure(structure: Structure, curve: NormCurve | None, age: float | N
     years = [float(year) for year in curve.ages] if curve else []
     bands = {name: [float(value) for value in getattr(curve, name)] for name in ("p5", "p50", "p95")} if curve else {}
     ends = [*years[:1], *years[-1:], *([] if age is None else [age])] or [20.0, 80.0]
-    across = _scale(min(ends), max(ends), LEFT, RIGHT)
+    span = float(math.floor(min(ends))), float(math.ceil(max(ends)))
+    across = _scale(*span, LEFT, RIGHT)
     levels = [structure.share, *(value for values in bands.values() for value in values if math.isfinite(value))]
     margin = 0.08 * (max(levels) - min(levels)) or 0.1 * max(levels) or 1.0
     bounds = max(min(levels) - margin, 0.0), max(levels) + margin
@@ -140,7 +141,7 @@ def draw_structure(structure: Structure, curve: NormCurve | None, age: float | N
     svg.add(root, "rect", width=WIDTH, height=HEIGHT, fill="#fff")
     if curve:
         _band(root, years, bands, across, up)
-    _axes(root, (min(ends), max(ends)), bounds, across, up)
+    _axes(root, span, bounds, across, up)
     if age is None:
         y = up(structure.share)
         svg.add(root, "line", x1=LEFT, x2=RIGHT, y1=y, y2=y, stroke=ESTIMATE, stroke_width=3)
@@ -164,7 +165,7 @@ def describe(structure: Structure, curve: NormCurve | None, age: float | None) -
     return f"{place_words(structure)}. {whose}.{norms} It moves the brain age by {years(structure.years, signed=True)} years."
 
 
-def caption(shown: int, people: int, age: float | None, base: float | None) -> list[str]:
+def caption(shown: int, people: int, age: float | None, base: float | None, rest: Iterable[Structure] = ()) -> list[str]:
     """What the pictures show and what the years mean, in sentences.
 
     Parameters
@@ -177,6 +178,8 @@ def caption(shown: int, people: int, age: float | None, base: float | None) -> l
         Age at the scan, years.
     base : float or None
         The estimate less all contributions: what the model gives for the average training person, years.
+    rest : iterable of Structure
+        What moves the estimate and has no share to be drawn: the brain's size.
 
     Returns
     -------
@@ -186,6 +189,7 @@ def caption(shown: int, people: int, age: float | None, base: float | None) -> l
 
     mark = "the dot is this person" if age is not None else "the blue-green line is this person, whose age is not known"
     average = "the average of its training people" + ("" if base is None else f" ({years(base)} years)")
+    others = [f"{structure.label} moves it by {years(structure.years, signed=True)} years." for structure in rest]
     return [
         f"These {shown} structures move this estimate most. Each is drawn as a share of the brain, which here is the cerebrum without "
         f"its ventricles: the grey band holds the middle 90 % of the {people} training people at each age, the dark line is their "
@@ -193,6 +197,7 @@ def caption(shown: int, people: int, age: float | None, base: float | None) -> l
         f"The years say by how much the structure moves the estimate, up (+) or down (−), from what the model gives for {average}. "
         "They describe the model, not a cause: a structure may be large or small for many reasons, and none of this is a finding "
         "about the person by itself.",
+        *others,
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from brainage_bids.models.card import ModelCard, describe_errors
 from brainage_bids.reports.ages import TrainingAges
@@ -95,9 +96,42 @@ def gap_words(row: Row) -> list[str]:
     return words
 
 
-def model_words(card: ModelCard) -> list[str]:
-    """What a model was trained on and how far it can be trusted, by its card."""
-    return [sentence for sentence in (_trained(card), describe_errors(card), _advice(card), _coverage(card), *card.limits) if sentence]
+def model_words(card: ModelCard, age: float | None = None) -> list[str]:
+    """What a model was trained on and how far it can be trusted, by its card.
+
+    Parameters
+    ----------
+    card : ModelCard
+    age : float, optional
+        Age at the scan, years; adds the errors of people of that age where the card has them.
+
+    Returns
+    -------
+    list of str
+    """
+    further = [describe_errors(replace(card, errors=errors)) for errors in card.further_errors]
+    told = [_trained(card), describe_errors(card), decade_words(card, age), _advice(card), _coverage(card), *further, *card.limits]
+    return [sentence for sentence in told if sentence]
+
+
+def decade_words(card: ModelCard, age: float | None) -> str:
+    """How far the model erred for held-out people of an age; the empty text if the card does not tell.
+
+    Parameters
+    ----------
+    card : ModelCard
+        With groups by ``decade``, whose names are two ages in years (``50–59``).
+    age : float or None
+    """
+    for group in card.errors.groups if age is not None else ():
+        ends = [number(part) for part in group.name.split("–")]
+        if group.by == "decade" and len(ends) == 2 and None not in ends and ends[0] <= age < ends[1] + 1:
+            side = "high" if group.bias > 0 else "low"
+            return (
+                f"For the {group.n} of them aged {group.name} years its mean absolute error was {years(group.mae)} years, and its brain "
+                f"ages were {years(abs(group.bias))} years too {side} on average."
+            )
+    return ""
 
 
 def no_card_words(other: bool) -> str:

@@ -230,6 +230,7 @@ def test_what_moves_an_estimate_is_drawn_and_told(write, tmp_path, drawn, tools)
     for words in (
         "What moves this estimate", "Lateral ventricles", "+4.2 years", "2.30 % of the brain: above the usual 0.56 % to 2.10 % at this age",
         "−1.8 years", "middle 90 % of the 36 training people", "not a cause", "All 7 structures", "Brain size n/a n/a −0.6", "(36.9 years)",
+        "Brain size moves it by −0.6 years.",
     ):  # fmt: skip
         assert words in page.text, words
     polygons = [attrs for tag, attrs in page.tags if tag == "polygon"]

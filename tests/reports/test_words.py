@@ -1,7 +1,7 @@
 import pytest
 
-from brainage_bids.models.card import Measure
-from brainage_bids.reports.words import gap_words, model_words, quality_limits, quality_value, significant, training_ages
+from brainage_bids.models.card import Errors, GroupError, Measure
+from brainage_bids.reports.words import decade_words, gap_words, model_words, quality_limits, quality_value, significant, training_ages
 
 
 def told(card):
@@ -35,6 +35,23 @@ def test_a_test_that_was_not_made_is_called_so(tools):
 def test_what_the_interval_held_is_told(tools):
     assert "The 95 % interval held the age of 92 % of" in told(tools.card(errors={"coverage": 0.9167}))
     assert "interval held" not in told(tools.card())
+
+
+@pytest.mark.parametrize(("age", "words"), [(20.0, "7.6 years too high"), (39.9, "1.5 years too low"), (40.0, ""), (None, "")])
+def test_errors_of_people_of_that_age_are_told(tools, age, words):
+    groups = (
+        GroupError("site", "20–29", 9, 1.0, 1.0),
+        GroupError("decade", "20–29", 9, 8.2, 7.6),
+        GroupError("decade", "30–39", 8, 6.0, -1.5),
+    )
+    text = decade_words(tools.card(errors={"groups": groups}), age)
+    assert words in text and bool(text) is bool(words)
+    assert text in " ".join(model_words(tools.card(errors={"groups": groups}), age))
+
+
+def test_other_ways_of_holding_people_out_are_told(tools):
+    text = told(tools.card(further_errors=(Errors("leaving one site out", 36, mae=Measure(9.1)),)))
+    assert "(leaving one site out) the model's mean absolute error was 9.1 years" in text
 
 
 def test_limits_of_the_card_are_passed_on(tools):
