@@ -80,7 +80,8 @@ def trained_volumes(volume_files):
 
 
 @pytest.fixture(scope="session")
-def volume_model(tmp_path_factory, trained_volumes):
+def volume_model(tmp_path_factory, trained_volumes, volume_files):
     """The folder of that model; not to be changed."""
     about = About("toyvolumes", "1", "2026-01-01", "CC0-1.0", "nobody", ("Made of noise.",))
-    return write_volume_model(tmp_path_factory.mktemp("models") / "toyvolumes", *trained_volumes, about, dataset="synthetic")
+    about_data = {"dataset": "synthetic", "label_maps": volume_files[1].read_bytes()}
+    return write_volume_model(tmp_path_factory.mktemp("models") / "toyvolumes", *trained_volumes, about, **about_data)

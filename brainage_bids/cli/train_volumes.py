@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.cli.console import print_table
@@ -46,6 +47,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     table = read_volume_table(options.derivatives[0], leave_out=options.leave_out)
     _print_people(table)
     mapping = map_table(table, read_mapping(options.mapping), seed=options.seed)
+    label_maps = Path(options.mapping).read_bytes()
     trained = train_volumes(table, mapping, seed=options.seed)
     _print_mapping(trained)
     held_out = evaluate(
@@ -53,7 +55,9 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     )
     _print_errors(held_out)
     dataset = (options.dataset_name or [options.derivatives[0].name])[0]
-    folder = write_volume_model(options.out, trained, held_out, about, dataset=dataset, seed=options.seed, overwrite=options.overwrite)
+    folder = write_volume_model(
+        options.out, trained, held_out, about, dataset=dataset, label_maps=label_maps, seed=options.seed, overwrite=options.overwrite
+    )
     print(f"\n{describe_errors(folder.card)}\n{folder.path}")
     return 0
 

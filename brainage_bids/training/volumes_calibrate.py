@@ -24,6 +24,7 @@ from brainage_bids.models.volumes_folder import KIND, load_volumes, volumes_to_f
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.folder import check_place, place_folder
 from brainage_bids.training.volumes_folder import write_volume_files
+from brainage_bids.training.volumes_mapping import MAPPING
 
 FEWEST = 10
 """Controls that are needed."""
@@ -214,13 +215,13 @@ def write_calibrated(
     arrays, heads = volumes_to_files(model)
     heads = {**read_heads(folder), **heads}
     heads["calibrations"] = [*heads.get("calibrations", []), {**asdict(calibration), "from": folder.card.name, "sha256": folder.sha256}]
-    volumes = _example(folder)
+    example, kept = _example(folder), {MAPPING: folder.read(MAPPING)}
 
     def make_card(files: Mapping[str, str]) -> ModelCard:
         limits = (*folder.card.limits, sentence(calibration, folder.card.name))
         return replace(folder.card, name=name, files=files, limits=limits)
 
-    return place_folder(out, lambda path: write_volume_files(path, arrays, heads, model.norms, volumes, make_card)), calibration
+    return place_folder(out, lambda path: write_volume_files(path, arrays, heads, model.norms, example, kept, make_card)), calibration
 
 
 def sentence(calibration: Calibration, model: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from brainage_bids.training.folder import EXAMPLE_PEOPLE, About, check_place, de
 from brainage_bids.training.norms import fit_norm
 from brainage_bids.training.volumes import Candidate, Choice, choose, fit, site_folds
 from brainage_bids.training.volumes_evaluate import HeldOut
-from brainage_bids.training.volumes_mapping import VolumeMapping, fit_mapping
+from brainage_bids.training.volumes_mapping import MAPPING, VolumeMapping, fit_mapping
 from brainage_bids.training.volumes_table import VolumeTable
 
 
@@ -86,6 +86,7 @@ def write_volume_model(
     about: About,
     *,
     dataset: str,
+    label_maps: bytes = b"",
     seed: int = 1,
     overwrite: bool = False,
 ) -> ModelFolder:
@@ -101,6 +102,8 @@ def write_volume_model(
     about : About
     dataset : str
         Name of the people's dataset.
+    label_maps : bytes
+        Content of the table from which the mapping was learned; it is kept in the folder.
     seed : int
         Of the training.
 
@@ -119,11 +122,18 @@ def write_volume_model(
     def make_card(files: Mapping[str, str]) -> ModelCard:
         return _card(trained, held_out, about, dataset, seed, files)
 
-    return place_folder(out, lambda folder: write_volume_files(folder, arrays, heads, trained.model.norms, _example(trained), make_card))
+    norms, example, kept = trained.model.norms, _example(trained), {MAPPING: label_maps}
+    return place_folder(out, lambda folder: write_volume_files(folder, arrays, heads, norms, example, kept, make_card))
 
 
 def write_volume_files(
-    folder: Path, arrays: Mapping[str, np.ndarray], heads: Mapping[str, Any], norms: Mapping[str, NormCurve], volumes, make_card
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    heads: Mapping[str, Any],
+    norms: Mapping[str, NormCurve],
+    example: Mapping[str, float],
+    kept: Mapping[str, bytes],
+    make_card: Callable[[Mapping[str, str]], ModelCard],
 ) -> ModelCard:
     """Write every file of a model into an empty folder, and return the card.
 
@@ -133,8 +143,10 @@ def write_volume_files(
     arrays, heads
         As from ``models.volumes_folder.volumes_to_files``.
     norms : mapping of str to NormCurve
-    volumes : mapping of str to float
-        The example, mm³ by the name of a region.
+    example : mapping of str to float
+        Volumes of the self-test, mm³ by the name of a region.
+    kept : mapping of str to bytes
+        Further files.
     make_card : callable
         From the names and sums of the files to the card.
     """
@@ -142,11 +154,12 @@ def write_volume_files(
         WEIGHTS: write_bytes(folder / WEIGHTS, pack_arrays(arrays)),
         HEADS: write_bytes(folder / HEADS, json_bytes(heads)),
         NORMS: write_bytes(folder / NORMS, json_bytes(norms_to_json(norms))),
+        **{name: write_bytes(folder / name, content) for name, content in kept.items()},
     }
     card = make_card(files)
-    expected = predict_example(ModelFolder(folder, card), {}, volumes)
-    example = {"volumes": dict(volumes), "brain_age": expected.brain_age, "sd": expected.sd}
-    card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(example))})
+    expected = predict_example(ModelFolder(folder, card), {}, example)
+    content = {"volumes": dict(example), "brain_age": expected.brain_age, "sd": expected.sd}
+    card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(content))})
     write_bytes(folder / CARD, card_text(card).encode())
     return card
 

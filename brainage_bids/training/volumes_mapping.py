@@ -13,6 +13,8 @@ from brainage_bids.bids.tables import read_tsv
 from brainage_bids.models.volumes import BRAIN, STRUCTURES, Structure, log_shares
 from brainage_bids.records import BadConfiguration
 
+MAPPING = "mapping.tsv"
+"""The table in a model folder from which its mapping was learned."""
 FEWEST_MAPS = 5
 LARGEST_FACTOR = 1.5
 LEAST_RELIABILITY = 0.5

@@ -98,7 +98,7 @@ def test_volumes_that_cannot_be_used(volume_model, volume_person, value):
 
 def test_files_and_self_test(volume_model):
     assert sorted(path.name for path in volume_model.path.iterdir()) == [
-        "example.json", "heads.json", "model.toml", "norms.json", "weights.safetensors",
+        "example.json", "heads.json", "mapping.tsv", "model.toml", "norms.json", "weights.safetensors",
     ]  # fmt: skip
     assert set(volume_model.card.files) == {path.name for path in volume_model.path.iterdir()} - {"model.toml"}
     assert run_self_test(open_model(volume_model.path)).passed

@@ -23,8 +23,8 @@ def test_card(volume_model, trained_volumes):
         assert words in text or ("sub-006, sub-005" in text and words == "sub-005, sub-006")
 
 
-def test_same_table_same_bytes(tmp_path, volume_model, trained_volumes):
-    again = write_volume_model(tmp_path / "again", *trained_volumes, ABOUT, dataset="synthetic")
+def test_same_table_same_bytes(tmp_path, volume_model, trained_volumes, volume_files):
+    again = write_volume_model(tmp_path / "again", *trained_volumes, ABOUT, dataset="synthetic", label_maps=volume_files[1].read_bytes())
     assert again.card == volume_model.card
 
 
