@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brainage_bids import __version__
 from brainage_bids.cli.failures import forget_failures, write_failures
+from brainage_bids.cli.options import scratch_of
 from brainage_bids.records import BadConfiguration, Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
 
@@ -70,10 +71,10 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
     from brainage_bids.workflows.participant import process_participant
     from brainage_bids.workflows.session import Plan
 
-    out_dir, work_dir = Path(settings.out_dir), Path(settings.work_dir)
+    out_dir, work_dir = Path(settings.out_dir), scratch_of(settings, participant.participant_id)
     sweep_partial(out_dir, participant.participant_id)
     if task["clean"]:
-        shutil.rmtree(work_dir / participant.participant_id, ignore_errors=True)
+        shutil.rmtree(work_dir, ignore_errors=True)
     reused = {
         stem: Reused(value["dataset"], Path(value["root"]), {key: Path(path) for key, path in value["files"].items()})
         for stem, value in task["reused"].items()
@@ -95,7 +96,7 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
     forget_failures(out_dir, participant.participant_id, [session.session_id for session in participant.sessions])
     write_failures(out_dir, failures)
     if not failures:
-        shutil.rmtree(work_dir / participant.participant_id, ignore_errors=True)
+        shutil.rmtree(work_dir, ignore_errors=True)
     return failures
 
 

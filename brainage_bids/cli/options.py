@@ -42,8 +42,20 @@ def default_work_dir(out_dir: Path) -> Path:
     Outside the output folder, so that nothing unfinished is ever in there; the same for the same output, so that what a
     killed run left is found and emptied by the next.
     """
-    digest = hashlib.sha256(str(out_dir.absolute()).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"brainage_work_{os.getuid()}_{digest}"
+    return Path(tempfile.gettempdir()) / f"brainage_work_{os.getuid()}_{_digest(out_dir)}"
+
+
+def scratch_of(settings: Settings, participant_id: str) -> Path:
+    """Where the unfinished files of a participant lie, a folder in the scratch folder that is emptied and removed.
+
+    Its name is one that nobody else uses: the scratch folder may hold other things, a ``sub-01`` even, and serve runs with
+    other output folders.
+    """
+    return Path(settings.work_dir) / f"brainage_{_digest(Path(settings.out_dir))}_{participant_id}"
+
+
+def _digest(out_dir: Path) -> str:
+    return hashlib.sha256(os.fsencode(out_dir.absolute())).hexdigest()[:12]
 
 
 def check_folders(settings: Settings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import replace
 
 from brainage_bids.records import BadConfiguration, Failure, Participant, Session, UnusableInput
 from brainage_bids.workflows.session import Plan, process_session
@@ -25,7 +24,6 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
     BadConfiguration
         If a model or setting is wrong: that is not this person's failure.
     """
-    plan = replace(plan, work_dir=plan.work_dir / participant.participant_id)
     return [failure for session in participant.sessions if (failure := _try_session(session, plan)) is not None]
 
 

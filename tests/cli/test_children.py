@@ -28,7 +28,7 @@ def process_participant(participant, plan):
     from pathlib import Path
     from brainage_bids.records import BadConfiguration, Failure
     name, what = participant.participant_id, participant.participant_id.split("X")[1]
-    scratch = plan.work_dir / name
+    scratch = plan.work_dir
     scratch.mkdir(parents=True, exist_ok=True)
     (plan.out_dir / f"{name}.pid").write_text(str(os.getpid()))
     if what == "fails":
@@ -224,6 +224,14 @@ def test_two_runs_on_one_participant_do_not_meet(settings, tmp_path, caplog, mon
     kill(app, pid)
     lock_participant(out, name).release()
     assert not list((out / "logs" / "locks").iterdir())
+
+
+def test_what_is_not_ours_in_the_scratch_folder_stays(settings):
+    other = Path(settings.work_dir) / "sub-1Xfine" / "anat" / "precious.nii"
+    other.parent.mkdir(parents=True)
+    other.write_text("x")
+    assert run_all(settings, "sub-1Xfine", clean=True)[0].done
+    assert [path for path in Path(settings.work_dir).rglob("*") if path.is_file()] == [other]
 
 
 def test_a_file_in_the_current_folder_stands_in_for_no_module(settings, tmp_path, monkeypatch):
