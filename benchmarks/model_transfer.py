@@ -1,11 +1,12 @@
 """How a model of kind volumes does on people it never saw, whose scans went through the app.
 
     python benchmarks/model_transfer.py OUT PARTICIPANTS_TSV [--model NAME_OR_FOLDER] [--beside NAME] [--people TSV]
+        [--freesurfer TSV]
 
 OUT is the output folder of ``brainage … participant``. Printed are errors of the model as it is, and after calibrating it on
 half of the people, who are then not judged: halves are drawn again and again, and the sizes of each person's errors are
-averaged over the draws in which they were judged (r is that of the averaged predictions). Nothing of this may be used to choose
-the model.
+averaged over the draws in which they were judged (r is that of the averaged predictions). With a table that holds FreeSurfer's
+volumes of some of these people, the mapped volumes are held against it. Nothing of this may be used to choose the model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from brainage_bids.stats.metrics import bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import sign_flip_test
 from brainage_bids.training.splits import participant_folds
 from brainage_bids.training.volumes_calibrate import FEWEST, People, brain_ages, calibrate, read_people
+from brainage_bids.training.volumes_table import read_volume_table
 
 HALVES = 100
 
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("--model", default="volumes", help="name or folder (default: %(default)s)")
     parser.add_argument("--beside", default="gpr36", help="model whose own errors are shown beside (default: %(default)s)")
     parser.add_argument("--people", type=Path, help="write each person's ages here")
+    parser.add_argument("--freesurfer", type=Path, help="table with FreeSurfer's volumes of these people")
     options = parser.parse_args()
     model = load_volumes(find_model(options.model))
     people = read_people(options.out_dir, [options.phenotype])
@@ -44,6 +47,8 @@ def main() -> None:
     print(f"{len(people.ages)} people of {people.ages.min():.0f} to {people.ages.max():.0f} years (s.d. {people.ages.std(ddof=1):.1f})\n")
     show_shares(model, people)
     plain = brain_ages(model, people)
+    if options.freesurfer:
+        show_freesurfer(model, people, plain, options.freesurfer)
     show_errors(model, people, plain, find_model(options.beside).card)
     if options.people:
         lines = [f"{name}\t{age:g}\t{value:.2f}" for name, age, value in zip(people.participants, people.ages, plain, strict=True)]
@@ -66,6 +71,26 @@ def show_shares(model: VolumeModel, people: People) -> None:
     rows.append(("brain", "", "", f"{np.corrcoef(people.ages, raw[:, -1])[0, 1]:+.2f}", str(outside[:, -1].sum())))
     print_table(rows)
     print(f"people who are flagged: {outside.any(axis=1).sum()}\n")
+
+
+def show_freesurfer(model: VolumeModel, people: People, plain: np.ndarray, path: Path) -> None:
+    """Mapped volumes over FreeSurfer's, and the age from either, of the people who are in its table."""
+    table = read_volume_table(path)
+    rows = {name: row for row, name in enumerate(table.participants)}
+    shared = [(row, rows[name]) for row, name in enumerate(people.participants) if name in rows]
+    mapped = [map_volumes(people.volumes[row], model.model_structures) for row, _ in shared]
+    ratios = [("structure", "mapped / FreeSurfer, each person")]
+    for structure in model.model_structures:
+        found = [own[structure.name] / table.volumes[other][structure.name] for own, (_, other) in zip(mapped, shared, strict=True)]
+        ratios.append((structure.name, "  ".join(f"{value:.2f}" for value in found)))
+    print_table(ratios)
+    features = model.standardise(table.features(model.model_structures))
+    theirs = model.regressor.predict(features)[0] + model.offset
+    ages = [("participant", "age", "brain age", "from FreeSurfer's volumes")]
+    for row, other in shared:
+        ages.append((people.participants[row], f"{people.ages[row]:.1f}", f"{plain[row]:.1f}", f"{theirs[other]:.1f}"))
+    print_table(ages)
+    print()
 
 
 def show_errors(model: VolumeModel, people: People, plain: np.ndarray, beside: ModelCard) -> None:

@@ -34,7 +34,7 @@ class HeldOut:
     choices : tuple of Choice
         One a fit.
     groups : tuple of GroupError
-        By decade of age and by site.
+        By decade of age, by site and by sex.
     """
 
     by: str
@@ -162,11 +162,11 @@ def _summary(by: str, table: VolumeTable, values: np.ndarray, choices: Sequence[
 
 
 def _groups(table: VolumeTable, errors: np.ndarray) -> list[GroupError]:
-    """Errors by decade of age and by site."""
+    """Errors by decade of age, by site and by sex."""
     decades = np.array([f"{int(age // 10) * 10}–{int(age // 10) * 10 + 9}" for age in table.ages])
-    sites = np.array([site or "not known" for site in table.sites])
+    sites, sexes = (np.array([value or "not known" for value in values]) for values in (table.sites, table.sexes))
     found = []
-    for by, names in (("decade", decades), ("site", sites)):
+    for by, names in (("decade", decades), ("site", sites), ("sex", sexes)):
         for name in np.unique(names):
             here = errors[names == name]
             found.append(GroupError(by, str(name), len(here), float(np.abs(here).mean()), float(here.mean())))

@@ -98,7 +98,7 @@ def write_volume_model(
         The folder to be; what is there must be an older model, and is replaced only with ``overwrite``.
     trained : TrainedVolumes
     held_out : sequence of HeldOut
-        As from ``volumes_evaluate.evaluate``: the first is told first, the others are further errors.
+        As from ``volumes_evaluate.evaluate``. The last, which is nearest to what the app does, is told first on the card.
     about : About
     dataset : str
         Name of the people's dataset.
@@ -190,20 +190,20 @@ def _card(
             n=len(table.ages),
             sessions=len(table.ages),
             ages=describe_ages(table.ages),
-            split=f"{held_out[0].by}; every choice by leaving sites out in training, with the errors of the transfer added",
+            split=f"{'; '.join(item.by for item in held_out)}; every choice by leaving sites out in training, with the errors of the transfer added",
             seeds=(seed,),
             device="cpu",
             software=f"brainage_bids {__version__}",
             sites=tuple(table.counts(table.sites)),
             sexes=table.counts(table.sexes),
         ),
-        errors=held_out[0].to_card(),
+        errors=held_out[-1].to_card(),
         files=files,
         licence=about.licence,
         citation=about.citation,
         limits=(*_limits(trained), *about.limits),
         volumes=VolumeInput("volumes_atlas", "T1w", names),
-        further_errors=tuple(item.to_card() for item in held_out[1:]),
+        further_errors=tuple(item.to_card() for item in held_out[:-1]),
     )
 
 
@@ -214,8 +214,9 @@ def _limits(trained: TrainedVolumes) -> list[str]:
     maps = max(row.maps for row in trained.mapping.rows)
     sentences = [
         f"It looks at the volumes of {used}, each as a share of the cerebrum, and at the size of the cerebrum; sex is not used.",
-        "The errors by person and by site are those of FreeSurfer's volumes of the training people. Volumes of this app are brought to "
-        f"FreeSurfer's scale by factors learned on {maps} label maps; what that may cost stands under the further errors.",
+        "It was learned from FreeSurfer's volumes. Those of this app are brought to their scale by factors learned on "
+        f"{maps} label maps, and the errors with that transfer are simulated: on another scanner the estimate may be off by a constant "
+        "for everybody, which ten or more controls can tell (brainage-models calibrate).",
     ]
     gone = [f"{labels[row.structure]} ({row.reason})" for row in trained.mapping.rows if not row.used]
     if gone:

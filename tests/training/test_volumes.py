@@ -68,7 +68,7 @@ def test_held_out_in_three_ways(trained_volumes):
     for item in held_out:
         assert item.metrics.mae < 0.75 * item.metrics.mae_guess
         assert item.test.p <= 0.01
-        assert {group.by for group in item.groups} == {"decade", "site"}
+        assert {group.by for group in item.groups} == {"decade", "site", "sex"}
         assert sum(group.n for group in item.groups if group.by == "decade") == len(trained.table.ages)
         weighted = sum(group.n * group.mae for group in item.groups if group.by == "site") / len(trained.table.ages)
         assert weighted == pytest.approx(item.metrics.mae)
