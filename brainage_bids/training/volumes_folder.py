@@ -179,6 +179,7 @@ def _card(
 ) -> ModelCard:
     table = trained.table
     names = tuple(part for structure in trained.model.model_structures for part in structure.parts)
+    ways = "; ".join(item.by for item in held_out)
     return ModelCard(
         name=about.name,
         kind=KIND,
@@ -190,7 +191,7 @@ def _card(
             n=len(table.ages),
             sessions=len(table.ages),
             ages=describe_ages(table.ages),
-            split=f"{'; '.join(item.by for item in held_out)}; every choice by leaving sites out in training, with the errors of the transfer added",
+            split=f"{ways}; every choice by leaving sites out in training, with the errors of the transfer added",
             seeds=(seed,),
             device="cpu",
             software=f"brainage_bids {__version__}",
