@@ -75,7 +75,7 @@ def quantile_fit(basis: np.ndarray, values: np.ndarray, quantile: float) -> np.n
 
 
 def fit_norm(name: str, label: str, ages: np.ndarray, log_share: np.ndarray) -> NormCurve:
-    """Norm curve of one structure on a grid of whole years inside the ages.
+    """Norm curve of one structure on a grid of whole years, from the youngest to the oldest age (rounded).
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def fit_norm(name: str, label: str, ages: np.ndarray, log_share: np.ndarray) -> 
         If the fit fails or two curves cross.
     """
     ages = np.asarray(ages, dtype=float)
-    grid = np.arange(np.ceil(ages.min()), np.floor(ages.max()) + 1)
+    grid = np.arange(np.round(ages.min()), np.round(ages.max()) + 1)
     knots = np.quantile(ages, KNOTS)
     basis, wanted = natural_spline(ages, knots), natural_spline(grid, knots)
     curves = [100 * np.exp(wanted @ quantile_fit(basis, log_share, quantile)) for quantile in QUANTILES]
