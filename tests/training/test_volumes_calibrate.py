@@ -99,17 +99,3 @@ def test_reading_people(outputs, controls):
     assert few.volumes[0]["Left-Thalamus"] == pytest.approx(controls.volumes[1]["Left-Thalamus"])
     with pytest.raises(BadDataset, match="no volumes of sub-99"):
         read_people(out, [table], ["01", "99"])
-
-
-def test_command(outputs, controls, volume_model, tmp_path, capsys):
-    from brainage_bids.cli.models import main
-
-    out, table = map(str, outputs)
-    command = ["calibrate", str(volume_model.path), out, "--phenotype", table, "--to", str(tmp_path / "mine")]
-    assert main([*command, "--fit", "both", "--controls", *controls.participants[:20]]) == 0
-    printed = capsys.readouterr().out
-    assert "left out, no age: sub-03" in printed
-    assert "on 19 controls" in printed
-    assert "thalamus: volumes times" in printed
-    assert main([*command, "--overwrite", "--controls", "sub-01"]) == 65
-    assert main(["self-test", str(tmp_path / "mine")]) == 0
