@@ -24,6 +24,7 @@ FLAGS: Mapping[str, str] = {
     "strong_bias_field": "The intensity bias field is unusually strong.",
     "cropped_brain": "The brain touches the border of the image; part of it may be missing.",
     "implausible_brain_volume": "The volume of the brain mask lies outside what human brains measure.",
+    "poor_brain_mask": "The brain mask lies too deep in the head or too near to its outside: brain may be left out, or skull taken in.",
     "implausible_tissue_ratio": "The share of grey matter in grey plus white matter is implausible.",
     "implausible_structures": (
         "Structures of the brain are missing, torn, on the wrong side, or of a size hardly seen in people; "

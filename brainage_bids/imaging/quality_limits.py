@@ -10,6 +10,7 @@ import numpy as np
 
 from brainage_bids.imaging import quality
 from brainage_bids.imaging.grids import voxel_volume
+from brainage_bids.imaging.quality_mask import scalp_distance_mm
 
 NOT_AVAILABLE = "n/a"
 
@@ -74,6 +75,13 @@ QUALITY_LIMITS: tuple[Limit, ...] = (
     Limit(
         "mask_volume_ml", "mL", 800.0, 2100.0, "implausible_brain_volume", "Volume of the brain mask.",
         "Adult brains with their inner fluid measure about 900 to 1900 mL; beyond that skull was taken in or brain left out.",
+    ),
+    Limit(
+        "scalp_distance_mm", "mm", 10.0, 23.0, "poor_brain_mask",
+        "Distance from the upper surface of the brain mask to the outside of the head, upper quartile.",
+        "True masks of 14 heads give 14 to 19 and once 22; where a mask cut 10 mm off the top of the brain 25 to 30, "
+        "where it took in 8 mm more 8 to 13, and where it was the whole head 3.",
+        needs_air=True,
     ),
     Limit(
         "registration_overlap", "1", 0.62, None, "poor_registration", "Mean Dice of warped grey and white matter with the template's.",
@@ -192,6 +200,7 @@ def measure(
         "fber": missing if stripped else quality.fber(image, brain, air),
         "bias_range": missing if bias_field is None else quality.bias_range(bias_field, brain),
         "mask_volume_ml": quality.mask_volume_ml(brain, voxel_volume(affine)),
+        "scalp_distance_mm": missing if stripped else scalp_distance_mm(image, brain, affine),
         "registration_overlap": missing if registration_overlap is None else float(registration_overlap),
         "jacobian_nonpositive_share": missing if jacobian is None else quality.jacobian_nonpositive_share(jacobian, jacobian_mask),
         "coverage": quality.coverage(brain, affine, None if stripped else image),

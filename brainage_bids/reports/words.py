@@ -17,6 +17,7 @@ QUALITY_NAMES: Mapping[str, str] = {
     "fber": "Foreground-to-background energy",
     "bias_range": "Range of the bias field",
     "mask_volume_ml": "Volume of the brain mask",
+    "scalp_distance_mm": "From the brain mask to the air",
     "registration_overlap": "Overlap with the template",
     "jacobian_nonpositive_share": "Folded share of the warp",
     "coverage": "Brain inside the image",

@@ -6,11 +6,12 @@ import pytest
 from brainage_bids.imaging.quality_limits import QUALITY_LIMITS, STRUCTURE_METRICS, assess, measure
 from brainage_bids.records import FLAGS
 
-CONTRACT = ["snr", "cnr", "cjv", "efc", "fber", "bias_range", "mask_volume_ml", "registration_overlap",
+CONTRACT = ["snr", "cnr", "cjv", "efc", "fber", "bias_range", "mask_volume_ml", "scalp_distance_mm", "registration_overlap",
             "jacobian_nonpositive_share", "coverage", "voxel_max_mm", "gm_ratio", "structures_missing", "structures_outside_norms",
             "asymmetry", "detached_share", "wrong_side_share", "intensity_fit", "ventricle_leak"]  # fmt: skip
 GOOD = {
     "snr": 15.0, "cnr": 3.0, "cjv": 0.5, "efc": 0.55, "fber": 2000.0, "bias_range": 1.3, "mask_volume_ml": 1400.0,
+    "scalp_distance_mm": 15.0,
     "registration_overlap": 0.78, "jacobian_nonpositive_share": 0.0, "coverage": 1.0, "voxel_max_mm": 1.0, "gm_ratio": 0.56,
     "structures_missing": 0.0, "structures_outside_norms": 0.0, "asymmetry": 0.5, "detached_share": 0.02, "wrong_side_share": 0.0005,
     "intensity_fit": 0.75, "ventricle_leak": 0.02,
@@ -19,6 +20,7 @@ BAD = [
     ("snr", 3.0, "poor_snr"), ("cnr", 1.0, "poor_contrast"), ("cjv", 1.3, "poor_contrast"), ("efc", 0.9, "motion_suspected"),
     ("fber", 10.0, "motion_suspected"), ("bias_range", 3.0, "strong_bias_field"), ("mask_volume_ml", 500.0, "implausible_brain_volume"),
     ("mask_volume_ml", 2500.0, "implausible_brain_volume"), ("registration_overlap", 0.4, "poor_registration"),
+    ("scalp_distance_mm", 27.0, "poor_brain_mask"), ("scalp_distance_mm", 3.0, "poor_brain_mask"),
     ("jacobian_nonpositive_share", 0.02, "folded_warp"), ("coverage", 0.9, "cropped_brain"), ("voxel_max_mm", 3.0, "poor_resolution"),
     ("gm_ratio", 0.3, "implausible_tissue_ratio"), ("gm_ratio", 0.8, "implausible_tissue_ratio"),
     ("structures_missing", 1.0, "implausible_structures"), ("structures_outside_norms", 2.0, "implausible_structures"),
@@ -114,7 +116,7 @@ def test_measuring_gives_every_figure_and_plausible_values(stripped):
     assert metrics["mask_volume_ml"] == pytest.approx(4 / 3 * np.pi * 6.9**3, rel=0.01)
     assert metrics["gm_ratio"] == pytest.approx(1 - (51 / 65) ** 3, abs=0.01)
     assert metrics["snr"] == pytest.approx(1 / 0.03, rel=0.03)
-    assert np.isnan(metrics["efc"]) == np.isnan(metrics["fber"]) == stripped
+    assert np.isnan(metrics["efc"]) == np.isnan(metrics["fber"]) == np.isnan(metrics["scalp_distance_mm"]) == stripped
     assert flags == {"poor_resolution"}
 
 

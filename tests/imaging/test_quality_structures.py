@@ -39,7 +39,16 @@ def raised(person):
     def metrics(labels, image=None):
         values, details = measure_structures(person[0] if image is None else image, labels, person[2])
         assert set(values) == set(STRUCTURE_METRICS)
-        others = {"snr": 15, "cnr": 3, "cjv": 0.5, "efc": 0.5, "fber": 999, "bias_range": 1.2, "mask_volume_ml": 1400}
+        others = {
+            "snr": 15,
+            "cnr": 3,
+            "cjv": 0.5,
+            "efc": 0.5,
+            "fber": 999,
+            "bias_range": 1.2,
+            "mask_volume_ml": 1400,
+            "scalp_distance_mm": 15,
+        }
         others |= {"registration_overlap": 0.75, "jacobian_nonpositive_share": 0, "coverage": 1, "voxel_max_mm": 1, "gm_ratio": 0.56}
         rows = assess(values | others, stripped=False, details=details)
         return {row["metric"]: row["description"] for row in rows if row["flag"] != "n/a"}
