@@ -84,22 +84,10 @@ def draw_tissues(t1w: Image, dseg: Image, path: Path) -> Path:
 
     Parameters
     ----------
-    t1w : image or path
-        The T1w, any voxel size.
+    t1w, path
+        As for `draw_mask`, as are what is returned and raised.
     dseg : image or path
         Labels of ``TISSUES`` on the same grid.
-    path : pathlib.Path
-        The SVG to be written.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    ValueError
-        If the two are not on the same grid.
     """
     import numpy as np
 
@@ -135,23 +123,13 @@ def draw_registration(
         T1w on the template's grid.
     template : image or path
         The template's T1w, with or without a skull.
-    path : pathlib.Path
-        The SVG to be written.
+    path
+        As for `draw_mask`, as are what is returned and raised.
     outlines : mapping, optional
         Maps on the template's grid whose lines at half their maximum are drawn: ``"brain"`` (green) and ``"WM"``
         (orange). Without it, both are taken from the template's intensities.
     space : str
         Name of the template in words for screen readers.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    ValueError
-        If the images are not on the same grid.
     """
     import numpy as np
 
