@@ -162,12 +162,9 @@ def measure(
 
     Parameters
     ----------
-    image : ndarray, (X, Y, Z)
-        The conformed scan.
-    corrected : ndarray, (X, Y, Z)
-        The same after bias correction.
+    image, corrected : ndarray, (X, Y, Z)
+        The conformed scan, and the same after bias correction.
     affine : ndarray, (4, 4)
-        Of both.
     brain : ndarray, (X, Y, Z), bool
     dseg : ndarray, (X, Y, Z)
         1 GM, 2 WM (used without its outermost voxels), 3 CSF.
@@ -178,10 +175,8 @@ def measure(
     jacobian, jacobian_mask : ndarray, optional
         Determinants of the non-linear warp on the template's grid, and the template's brain.
     registration_overlap : float, optional
-    tissue_mm3 : mapping, optional
-        Volumes of GM and WM; by default they are counted in `dseg`.
-    structures : mapping, optional
-        Figures of the segmentation into structures, from `quality_structures.measure_structures`.
+    tissue_mm3, structures : mapping, optional
+        Volumes of GM and WM (by default counted in `dseg`); what `quality_structures.measure_structures` found.
 
     Returns
     -------
