@@ -36,8 +36,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "cerebellar_cortex": ("Left_Cerebellum_Cortex_mm3", "Right_Cerebellum_Cortex_mm3"),
     "cerebellar_white_matter": ("Left_Cerebellum_White_Matter_mm3", "Right_Cerebellum_White_Matter_mm3"),
 }
-"""Columns of each structure. FreeSurfer's volume of the cerebral white matter is all that lies inside the white surface and is
-no other structure, so the corpus callosum and white-matter hypointensities are part of it, as they are of ours."""
+"""Columns of each structure. FreeSurfer's volume of the cerebral white matter is measured inside the white surface
+(surfer.nmr.mgh.harvard.edu/fswiki/MorphometryStats); the corpus callosum and white-matter hypointensities are taken to be part of
+it, as they are of ours, and their own columns are not read."""
 ROBUST_SDS = 6.0
 """A share farther than this from the median is not a brain's: the surfaces failed."""
 
