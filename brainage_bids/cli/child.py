@@ -84,7 +84,6 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
         out_dir=out_dir,
         work_dir=work_dir,
         skull_strip=settings.skull_strip,
-        device=_device(settings.device),
         threads=settings.omp_nthreads,
         sloppy=settings.sloppy,
         seed=settings.random_seed,
@@ -122,14 +121,6 @@ def participant_of(content: dict) -> Participant:
         scans = {key: Scan(**(scan | {"path": Path(scan["path"])})) for key, scan in session["scans"].items()}
         sessions.append(Session(**(session | {"scans": scans, "flags": tuple(session["flags"])})))
     return Participant(content["participant_id"], tuple(sessions))
-
-
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _limit_memory(megabytes: int) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-SHRINK_MM = 4.0
+SHRINK_MM = 5.0
 """Edge of the voxels on which the field is fitted."""
 
-ITERATIONS = (50, 50, 50, 50)
+ITERATIONS = (50, 50, 50)
 """Steps of N4 at each level."""
 
 
@@ -41,7 +41,7 @@ def bias_field(
     """
     import SimpleITK as sitk
 
-    from brainage_bids.imaging.registration import as_itk
+    from brainage_bids.imaging.greedy import as_itk
 
     inside = mask & (image > 0)
     if not inside.any():

@@ -82,5 +82,3 @@ def _points(grid: Grid, start: int, stop: int) -> np.ndarray:
     axes = [np.float32(o) + np.float32(grid.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(grid.origin_mm, grid.shape)]
     axes[2] = axes[2][start:stop]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-
-

@@ -1,13 +1,10 @@
-"""Registration of a brain to the template by greedy (Yushkevich 2016), in the process, from the picsl-greedy wheel."""
+"""Registration of a brain to the template: an affine and a warp by greedy."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-
 import numpy as np
 
+from brainage_bids.imaging.greedy import find_affine, find_warp
 from brainage_bids.imaging.grids import GRIDS, resample
 from brainage_bids.imaging.normalise import to_template
 from brainage_bids.imaging.quality import registration_overlap
@@ -15,11 +12,8 @@ from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, invert_displaceme
 from brainage_bids.records import UnusableInput
 
 AFFINE_LEVELS = "100x40x0"
-ROUGH_LEVELS = "100x0x0"
 WARP_LEVELS = "100x50x10"
 SLOPPY_WARP_LEVELS = "40x0x0"
-WARP_SMOOTHING = "2vox 0.5vox"
-METRIC = "NCC 2x2x2"
 
 
 def template(resolution: str = "1") -> np.ndarray:
@@ -89,68 +83,16 @@ def register(
 
     Notes
     -----
-    Greedy minimises a patch-wise normalised cross-correlation (radius 2) with the affine at 6 and 3 mm and the warp at
+    Greedy maximises a patch-wise normalised cross-correlation (radius 2) with the affine at 6 and 3 mm and the warp at
     6, 3 and 1.5 mm, smoothing each update by σ = 2 and the whole field by σ = 0.5 voxels. Fields are in the template's
     space and come before the affine. The choice against SyN is measured in docs/benchmarks.md.
     """
-    import SimpleITK as sitk
-    from picsl_greedy import Greedy3D
-
-    fixed = as_itk(template("1p5") if target is None else target, WARP_GRID.affine)
-    moving = as_itk(_scaled(brain), affine)
-    greedy = Greedy3D()
+    fixed = template("1p5") if target is None else target
+    moving = _scaled(brain)
+    matrix = find_affine(fixed, moving, affine, levels=AFFINE_LEVELS, threads=threads, seed=seed)
     levels = SLOPPY_WARP_LEVELS if sloppy else WARP_LEVELS
-    common = f"-V 0 -seed {seed} -threads {threads} -m {METRIC} -i fixed moving"
-    try:
-        with _quiet():
-            greedy.execute(f"{common} -a -dof 12 -ia-image-centers -n {AFFINE_LEVELS} -o matrix", fixed=fixed, moving=moving, matrix=None)
-            matrix = np.array(greedy["matrix"], dtype=float)
-            greedy.execute(
-                f"{common} -it matrix -n {levels} -s {WARP_SMOOTHING} -o warp", fixed=fixed, moving=moving, warp=None
-            )
-            field = sitk.GetArrayFromImage(greedy["warp"])
-    except RuntimeError as error:
-        raise UnusableInput(f"The registration to the template stopped ({error}); look at the brain mask of this scan.") from error
-    displacement = np.ascontiguousarray(np.transpose(field, (2, 1, 0, 3)), dtype=np.float32) * np.array([-1, -1, 1], dtype=np.float32)
-    if not (np.isfinite(matrix).all() and np.isfinite(displacement).all()):
-        raise UnusableInput("The registration to the template gave values that are not numbers; look at the brain mask of this scan.")
+    displacement = find_warp(fixed, moving, affine, matrix, levels=levels, threads=threads, seed=seed)
     return SpatialMap(matrix, displacement, invert_displacement(displacement))
-
-
-def rough_affine(brain: np.ndarray, affine: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Twelve parameters at 6 mm only: enough for the pose and size of a head, also where the mask is poor.
-
-    Returns
-    -------
-    ndarray, (4, 4)
-        Template mm to the person's mm.
-    """
-    from picsl_greedy import Greedy3D
-
-    greedy = Greedy3D()
-    fixed, moving = as_itk(template("1p5"), WARP_GRID.affine), as_itk(_scaled(brain), affine)
-    try:
-        with _quiet():
-            greedy.execute(
-                f"-V 0 -seed 1 -threads {threads} -m {METRIC} -i fixed moving -a -dof 12 -ia-image-centers -n {ROUGH_LEVELS} -o matrix",
-                fixed=fixed, moving=moving, matrix=None,
-            )  # fmt: skip
-            return np.array(greedy["matrix"], dtype=float)
-    except RuntimeError as error:
-        raise UnusableInput(f"The registration to the template stopped ({error}); look at the brain mask of this scan.") from error
-
-
-def as_itk(data: np.ndarray, affine: np.ndarray):
-    """A SimpleITK image (LPS) of a volume (X, Y, Z) with an RAS affine."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(data, dtype=np.float32).T))
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine, dtype=float)
-    spacing = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
 
 
 def _scaled(brain: np.ndarray) -> np.ndarray:
@@ -159,17 +101,3 @@ def _scaled(brain: np.ndarray) -> np.ndarray:
     if inside.size == 0:
         raise UnusableInput("The brain mask is empty, so there is nothing to register; look at the T1w or use --skull-strip.")
     return np.clip(brain / np.percentile(inside, 99.5), 0, 1).astype(np.float32)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Send what the C++ code prints on standard output to nowhere (its optimiser ignores its own verbosity switch)."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

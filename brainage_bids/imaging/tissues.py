@@ -13,77 +13,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from brainage_bids.imaging import mixture
-from brainage_bids.imaging.atlas import OUTSIDE, Atlas, load_atlas
+from brainage_bids.imaging import groups, mixture
+from brainage_bids.imaging.atlas import Atlas, load_atlas
 from brainage_bids.imaging.crop import Box, bounding_box, crop, paste
 from brainage_bids.imaging.grids import voxel_sizes
+from brainage_bids.imaging.groups import GROUPS, Settings
 from brainage_bids.imaging.pieces import filled, largest_piece
 from brainage_bids.imaging.warps import SpatialMap, field_at, grid_points
 
-GROUPS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("cerebral white", "WM", (2, 41)),
-    ("cerebellar white", "WM", (7, 46)),
-    ("brain stem", "WM", (16, 28, 60)),
-    ("cortex", "GM", (3, 42)),
-    ("cerebellar cortex", "GM", (8, 47)),
-    ("limbic", "GM", (17, 53, 18, 54, 26, 58)),
-    ("thalamus", "GM", (10, 49)),
-    ("caudate", "GM", (11, 50)),
-    ("putamen", "GM", (12, 51)),
-    ("pallidum", "GM", (13, 52)),
-    ("fluid", "CSF", (4, 43, 5, 44, 14, 15, 24)),
-)
-"""Structures that share one intensity distribution: name, tissue, aseg codes."""
-
-OUTSIDE_PARTS = {"soft tissue": 2, "scalp": 1, "skull": 2, "marrow": 1, "other tissue": 3, "background": 2}
-"""Gaussians of each class around the brain, which are less uniform than the brain's."""
-
-EDGES: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
-    ("cerebral white", "fluid", ("cerebral white", "cerebellar white", "brain stem"), (4, 43, 5, 44, 14, 15)),
-    ("cortex", "fluid", ("cortex",), (24,)),
-    ("cerebellar cortex", "fluid", ("cerebellar cortex",), (24, 15)),
-    ("skull", "fluid", ("skull",), (24,)),
-    ("cerebral white", "cortex", ("cerebral white",), (3, 42)),
-    ("cerebellar white", "cerebellar cortex", ("cerebellar white",), (8, 47)),
-)
-"""Boundaries whose voxels are mixed: the two groups whose intensities mix, the groups of the first side, the codes of the second."""
-
 TISSUES = ("GM", "WM", "CSF")
 _POINTS_AT_ONCE = 400_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Constants of the model, chosen on painted heads (docs/tissues.md).
-
-    Attributes
-    ----------
-    iterations : int
-        EM steps for means and variances.
-    neighbourhood : float
-        Strength of the Markov field: log-odds a unanimous neighbourhood of six adds.
-    sweeps : int
-        Mean-field sweeps after the last EM step.
-    edges : float
-        Weight of the voxels on the boundary of two groups (`EDGES`), relative to the geometric mean of both priors.
-    edge_shares : tuple of float
-        Shares of the second group in such voxels; below one half they count as the first.
-    reach : float
-        Voxels where the atlas's P(brain or fluid) exceeds this are looked at.
-    shell_mm : float
-        Half the thickness of grey shells around the brain that are taken off.
-    stride : int
-        EM looks at every stride-th voxel along each axis.
-    """
-
-    iterations: int = 25
-    neighbourhood: float = 1.5
-    sweeps: int = 3
-    edges: float = 1.0
-    edge_shares: tuple[float, ...] = (0.25, 0.75)
-    reach: float = 0.004
-    shell_mm: float = 2.0
-    stride: int = 2
 
 
 @dataclass(frozen=True)
@@ -207,22 +146,19 @@ def segment(
     """
     settings = settings or Settings()
     if stripped:
-        prior = _without_outside(prior, atlas)
-    columns = _columns(settings)
-    group_prior = _group_prior(prior, atlas, settings)
-    values = image[region].astype(np.float32)
-    scale = mixture.weighted_median(values, prior[:, _channels(atlas, (2, 41))].sum(axis=1) ** 2)
-    values = np.clip(values / scale, 0, 3)
-    keep = _strided(region, settings.stride)
-    model = mixture.fit(values[keep], group_prior[keep], columns, settings.iterations)
-    weighted = group_prior * mixture.likelihood(values, model)
+        prior = groups.without_outside(prior, atlas)
+    columns = groups.columns(settings)
+    before = groups.group_prior(prior, atlas, settings)
+    values, scale = _scaled(image[region], prior, atlas)
+    model = _fitted(values, before, region, columns, settings)
+    weighted = before * mixture.likelihood(values, model)
     posterior = mixture.normalised(weighted)
     tissue_of = np.array([column.tissue for column in columns])
     for _ in range(settings.sweeps):
         field_ = _neighbours(posterior, tissue_of, region, settings.neighbourhood)
         posterior = mixture.normalised(weighted * field_)
     maps = {name: posterior[:, tissue_of == name].sum(axis=1) for name in TISSUES}
-    labels = _structures(maps, posterior, prior, group_prior, atlas)
+    labels = _structures(maps, posterior, prior, before, atlas)
     names = [name for name, _, _ in GROUPS]
     return Segmentation(
         {name: _volume(values, region) for name, values in maps.items()},
@@ -230,6 +166,32 @@ def segment(
         {name: float(scale * model[i].mean[0]) for i, name in enumerate(names)},
         {name: float(scale * np.sqrt(model[i].variance[0])) for i, name in enumerate(names)},
     )
+
+
+def group_means(
+    image: np.ndarray, region: np.ndarray, prior: np.ndarray, atlas: Atlas, *, stripped: bool = False, settings: Settings | None = None
+) -> dict[str, float]:
+    """Mean intensity of every group of structures; parameters as for `segment`, whose first step this is."""
+    settings = settings or Settings()
+    if stripped:
+        prior = groups.without_outside(prior, atlas)
+    values, scale = _scaled(image[region], prior, atlas)
+    model = _fitted(values, groups.group_prior(prior, atlas, settings), region, groups.columns(settings), settings)
+    return {name: float(scale * model[i].mean[0]) for i, (name, _, _) in enumerate(GROUPS)}
+
+
+def _scaled(values: np.ndarray, prior: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, float]:
+    """Intensities in units of white matter's median, at most 3, and that unit."""
+    values = values.astype(np.float32)
+    unit = mixture.weighted_median(values, prior[:, groups.channels(atlas, (2, 41))].sum(axis=1) ** 2)
+    if unit <= 0:
+        raise ValueError("the image is dark where the registered atlas sees white matter")
+    return np.clip(values / unit, 0, 3), unit
+
+
+def _fitted(values: np.ndarray, prior: np.ndarray, region: np.ndarray, columns: list[mixture.Column], settings: Settings):
+    keep = _strided(region, settings.stride)
+    return mixture.fit(values[keep], prior[keep], columns, settings.iterations)
 
 
 def _brain(dseg: np.ndarray, voxel_mm: float, shell_mm: float) -> np.ndarray:
@@ -260,6 +222,11 @@ def _brain_box(atlas: Atlas, spatial_map: SpatialMap, affine: np.ndarray, mask: 
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high))
 
 
+def inside_at(atlas: Atlas, shape: tuple[int, ...], affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
+    """P(brain or its fluid) of the registered atlas at every voxel of a grid, (X, Y, Z) float32."""
+    return field_at(atlas.inside()[..., None], _template_points(shape, affine, spatial_map))[:, 0].reshape(shape)
+
+
 def _template_points(shape: tuple[int, ...], affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
     """Template positions (N, 3) float32 mm of all voxels of a grid."""
     axes = [np.arange(n, dtype=np.float32) for n in shape]
@@ -279,59 +246,6 @@ def _prior(atlas: Atlas, points: np.ndarray) -> np.ndarray:
 def _parts(count: int) -> Iterator[slice]:
     for start in range(0, count, _POINTS_AT_ONCE):
         yield slice(start, min(start + _POINTS_AT_ONCE, count))
-
-
-def _without_outside(prior: np.ndarray, atlas: Atlas) -> np.ndarray:
-    """The prior given that a voxel is brain or fluid; where the atlas sees neither, cortex and outer fluid alike."""
-    prior = prior.copy()
-    prior[:, len(atlas.regions) :] = 0
-    nowhere = prior.sum(axis=1) < 1e-3
-    prior[np.ix_(nowhere, _channels(atlas, (3, 42, 24)))] += 1 / 3
-    return mixture.normalised(prior)
-
-
-def _channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:
-    return [channel for channel, region in enumerate(atlas.regions) if region.index in codes]
-
-
-def _column_names() -> list[str]:
-    """The groups of the brain, then the classes around it."""
-    return [*(name for name, _, _ in GROUPS), *(name for name, _ in OUTSIDE)]
-
-
-def _columns(settings: Settings) -> list[mixture.Column]:
-    """The groups of the mixture: those of the brain, the classes around it, and the edges of the ventricles."""
-    columns = [mixture.Column(tissue) for _, tissue, _ in GROUPS]
-    columns += [mixture.Column("outside", parts=OUTSIDE_PARTS[name]) for name, _ in OUTSIDE]
-    if settings.edges > 0:
-        names = _column_names()
-        tissue_of = dict(zip(names, (column.tissue for column in columns)))
-        for first, second, _, _ in EDGES:
-            for share in settings.edge_shares:
-                tissue = tissue_of[first if share < 0.5 else second]
-                columns.append(mixture.Column(tissue, between=(names.index(first), names.index(second), share)))
-    return columns
-
-
-def _group_prior(prior: np.ndarray, atlas: Atlas, settings: Settings) -> np.ndarray:
-    """Prior of every column of `_columns`, (N, G)."""
-    inner = len(GROUPS)
-    membership = np.zeros((prior.shape[1], inner + len(OUTSIDE)), dtype=np.float32)
-    for group, (_, _, codes) in enumerate(GROUPS):
-        membership[_channels(atlas, codes), group] = 1
-    for i in range(len(OUTSIDE)):
-        membership[len(atlas.regions) + i, inner + i] = 1
-    groups = prior @ membership
-    if settings.edges <= 0:
-        return groups
-    names = _column_names()
-    mixed = []
-    for _, _, first, codes in EDGES:
-        one = groups[:, [names.index(name) for name in first]].sum(axis=1)
-        other = prior[:, _channels(atlas, codes)].sum(axis=1)
-        weight = settings.edges / len(settings.edge_shares)
-        mixed.append(np.repeat((weight * np.sqrt(one * other))[:, None], len(settings.edge_shares), axis=1))
-    return mixture.normalised(np.concatenate([groups, *mixed], axis=1))
 
 
 def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray, strength: float) -> np.ndarray:
@@ -364,17 +278,17 @@ def _volume(values: np.ndarray, region: np.ndarray) -> np.ndarray:
     return out
 
 
-def _structures(maps, posterior, prior, group_prior, atlas) -> np.ndarray:
+def _structures(maps, posterior, prior, before, atlas) -> np.ndarray:
     """Codes (N,) uint8: the most probable structure of the most probable tissue, 0 where outside is more probable than each."""
     stacked = np.stack([maps[name] for name in TISSUES], axis=1)
     best = np.where(stacked.max(axis=1) >= 1 - stacked.sum(axis=1), stacked.argmax(axis=1), -1)
-    ratio = posterior / np.maximum(group_prior, 1e-12)
+    ratio = posterior / np.maximum(before, 1e-12)
     labels = np.zeros(len(prior), dtype=np.uint8)
     for row, name in enumerate(TISSUES):
         chosen = np.flatnonzero(best == row)
         score, winner = np.full(len(chosen), -1, dtype=np.float32), np.zeros(len(chosen), dtype=np.uint8)
         for group, (_, tissue, codes) in enumerate(GROUPS):
-            for channel in _channels(atlas, codes) if tissue == name else ():
+            for channel in groups.channels(atlas, codes) if tissue == name else ():
                 value = prior[chosen, channel] * ratio[chosen, group]
                 better = value > score
                 score[better], winner[better] = value[better], atlas.regions[channel].index

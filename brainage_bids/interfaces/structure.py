@@ -34,7 +34,6 @@ class Conform(SimpleInterface):
 class FindBrainInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="a conformed T1w")
     mode = traits.Enum("auto", "skip", "force", usedefault=True, desc="is the brain extracted already?")
-    device = traits.Enum("cpu", "cuda", usedefault=True)
     threads = traits.Int(1, usedefault=True)
 
 
@@ -58,7 +57,7 @@ class FindBrain(SimpleInterface):
         if stripped:
             mask = brain_mask.mask_of_stripped(data)
         else:
-            mask = brain_mask.find_brain(data, affine, device=self.inputs.device, threads=self.inputs.threads)
+            mask = brain_mask.find_brain(data, affine, threads=self.inputs.threads)
         self._results["mask_file"] = save(mask.astype("uint8"), affine, f"{runtime.cwd}/mask.nii")
         self._results["stripped"] = bool(stripped)
         return runtime
@@ -95,7 +94,8 @@ class CorrectBias(SimpleInterface):
 class RegisterInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w")
     mask_file = File(exists=True, mandatory=True)
-    sloppy = traits.Bool(False, usedefault=True)
+    stripped = traits.Bool(mandatory=True)
+    sloppy = traits.Bool(False, usedefault=True, desc="coarse warp, not refined")
     seed = traits.Int(1, usedefault=True)
 
 
@@ -105,12 +105,15 @@ class RegisterOutputSpec(TraitedSpec):
 
 
 class Register(SimpleInterface):
-    """Register to the template (``imaging.registration``)."""
+    """Register to the template (``imaging.registration``), then to what the atlas expects (``imaging.expected``)."""
 
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
 
     def _run_interface(self, runtime):
+        import numpy as np
+
         from brainage_bids.imaging.crop import bounding_box, crop
+        from brainage_bids.imaging.expected import refine
         from brainage_bids.imaging.grids import voxel_sizes
         from brainage_bids.imaging.registration import register
         from brainage_bids.imaging.transforms import write_transforms
@@ -118,10 +121,11 @@ class Register(SimpleInterface):
 
         data, affine = load_probability(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        data[~mask] = 0
-        part, part_affine = crop(data, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
+        part, part_affine = crop(np.where(mask, data, 0), affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
         # one thread: same input, same bits
         spatial_map = register(part, part_affine, threads=1, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        if not self.inputs.sloppy:
+            spatial_map = refine(data, affine, spatial_map, mask=mask if self.inputs.stripped else None, seed=self.inputs.seed)
         self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"
         write_transforms(spatial_map, self._results["forward"], self._results["inverse"])
         return runtime

@@ -15,7 +15,7 @@ from brainage_bids.records import SPACE
 
 DEFAULT_STEPS = (
     "conform",
-    "mask_deepbet",
+    "mask_atlas",
     "bias_n4",
     "registration_greedy",
     "tissues_em",
@@ -25,7 +25,7 @@ DEFAULT_STEPS = (
 """The steps of an ordinary run; what one scan really went through stands in ``StepsDone`` of its sidecar. See `model_steps`."""
 
 _CITED = re.compile(r"\[@([^\]]+)\]")
-_PACKAGES = ("brainage_bids", "nipype", "deepbet", "simpleitk", "picsl_greedy", "antspyx")
+_PACKAGES = ("brainage_bids", "nipype", "simpleitk", "picsl_greedy", "antspyx")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ class Plan:
     bids_dir, out_dir, work_dir : Path
         The raw dataset, the derivatives, and the scratch folder of this participant.
     skull_strip : {"auto", "skip", "force"}
-    device : {"cpu", "cuda"}
     threads : int
         Threads a step may use.
     sloppy : bool
@@ -57,7 +56,6 @@ class Plan:
     out_dir: Path
     work_dir: Path
     skull_strip: str = "auto"
-    device: str = "cpu"
     threads: int = 1
     sloppy: bool = False
     seed: int = 1
@@ -126,14 +124,12 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
         inputs = {"t1w" if key == "preproc" else key: path for key, path in reused.items()}
         steps = ["reused", "conform", "mask_reused", "registration_greedy", *([] if with_tissues else ["tissues_em"])]
     else:
-        workflow = init_structure_wf(
-            skull_strip=plan.skull_strip, device=plan.device, threads=plan.threads, sloppy=plan.sloppy, seed=plan.seed
-        )
+        workflow = init_structure_wf(skull_strip=plan.skull_strip, threads=plan.threads, sloppy=plan.sloppy, seed=plan.seed)
         inputs = {"t1w": scan.path}
         steps = ["conform", "", "bias_n4", "registration_greedy", "tissues_em"]
     made = run_graph(workflow, {key: str(value) for key, value in inputs.items()}, plan.work_dir / session.stem)
     if not reused:
-        steps[1] = "mask_given" if made["stripped"] else "mask_deepbet"
+        steps[1] = "mask_given" if made["stripped"] else "mask_atlas"
     facts = {
         "SourceChoice": scan.reason,
         "InputSkullStripped": bool(made["stripped"]),

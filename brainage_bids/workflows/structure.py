@@ -7,15 +7,13 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node
 
 
-def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bool, seed: int, name: str = "structure_wf") -> Workflow:
+def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int, name: str = "structure_wf") -> Workflow:
     """Build the graph of one T1w.
 
     Parameters
     ----------
     skull_strip : {"auto", "skip", "force"}
         Whether the brain is looked for.
-    device : {"cpu", "cuda"}
-        Where the brain-mask network runs.
     threads : int
         Threads a node may use.
     sloppy : bool
@@ -41,7 +39,7 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
         name="outputnode",
     )
     conform = Node(Conform(), name="conform")
-    brain = Node(FindBrain(mode=skull_strip, device=device, threads=threads), name="brain_mask")
+    brain = Node(FindBrain(mode=skull_strip, threads=threads), name="brain_mask")
     bias = Node(CorrectBias(), name="bias_field")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
@@ -54,7 +52,7 @@ def init_structure_wf(*, skull_strip: str, device: str, threads: int, sloppy: bo
             (conform, bias, [("out_file", "in_file")]),
             (brain, bias, [("mask_file", "mask_file")]),
             (bias, register, [("out_file", "in_file")]),
-            (brain, register, [("mask_file", "mask_file")]),
+            (brain, register, [("mask_file", "mask_file"), ("stripped", "stripped")]),
             (bias, segment, [("out_file", "in_file")]),
             (brain, segment, [("mask_file", "mask_file"), ("stripped", "stripped")]),
             (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
@@ -106,7 +104,7 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
     workflow.connect(
         [
             (inputs, adopt, [("t1w", "t1w"), ("mask", "mask")] + ([(t, t) for t in tissue_names] if with_tissues else [])),
-            (adopt, register, [("preproc", "in_file"), ("brain", "mask_file")]),
+            (adopt, register, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
             (adopt, segment, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
             (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
             (adopt, outputs, [("preproc", "preproc"), ("brain", "mask"), ("stripped", "stripped"), ("flags", "flags"), ("notes", "notes")]),

@@ -26,8 +26,14 @@ def test_help_and_version_import_nothing_heavy(option):
 
 @pytest.mark.parametrize(
     "arguments",
-    ([], ["a", "b"], ["a", "b", "wrong"], ["a", "b", "group"],
-     ["a", "b", "participant", "--odd"], ["a", "b", "participant", "--nprocs", "x"]),  # fmt: skip
+    (
+        [],
+        ["a", "b"],
+        ["a", "b", "wrong"],
+        ["a", "b", "group"],
+        ["a", "b", "participant", "--odd"],
+        ["a", "b", "participant", "--nprocs", "x"],
+    ),  # fmt: skip
 )
 def test_wrong_usage_ends_with_64(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -71,8 +77,18 @@ def test_without_options_the_settings_are_the_defaults():
 
 @pytest.mark.parametrize(
     "text",
-    ["nprocs = 0", "colour = 'red'", "skull_strip = 'maybe'", "= 3", "random_seed = 0", "sloppy = 'yes'", "nprocs = true",
-     "participant_labels = '01'", "models = [1]", "work_dir = 3"],  # fmt: skip
+    [
+        "nprocs = 0",
+        "colour = 'red'",
+        "skull_strip = 'maybe'",
+        "= 3",
+        "random_seed = 0",
+        "sloppy = 'yes'",
+        "nprocs = true",
+        "participant_labels = '01'",
+        "models = [1]",
+        "work_dir = 3",
+    ],  # fmt: skip
 )
 def test_a_wrong_settings_file_is_a_bad_configuration(tmp_path, text):
     file = tmp_path / "config.toml"

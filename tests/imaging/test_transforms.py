@@ -12,9 +12,9 @@ FLIP = np.array([-1.0, -1.0, 1.0])
 @pytest.fixture(scope="module")
 def spatial_map():
     x = grid_points()
-    displacement = np.stack(
-        [3 * np.sin(x[..., 1] / 25), 2 * np.cos(x[..., 2] / 30), -2 * np.sin(x[..., 0] / 20)], axis=-1
-    ).astype(np.float32)
+    displacement = np.stack([3 * np.sin(x[..., 1] / 25), 2 * np.cos(x[..., 2] / 30), -2 * np.sin(x[..., 0] / 20)], axis=-1).astype(
+        np.float32
+    )
     affine = np.array([[0.95, 0.1, 0, 3], [-0.1, 1.05, 0.05, -7], [0, -0.05, 1.1, 12], [0, 0, 0, 1.0]])
     return SpatialMap(affine, displacement, invert_displacement(displacement))
 

@@ -32,7 +32,7 @@ def test_default_steps_are_known_and_told_in_the_order_of_work():
     assert set(DEFAULT_STEPS) <= set(METHODS)
     text = write_methods(["model_gpr", *reversed(DEFAULT_STEPS)]).markdown
     places = [
-        text.index(word) for word in ("right, anterior", "deepbet", "N4", "greedy", "expectation-max", "Jacobian", "Gaussian-process")
+        text.index(word) for word in ("right, anterior", "knows the head", "N4", "greedy", "expectation-max", "Jacobian", "Gaussian-process")
     ]
     assert places == sorted(places)
     assert "[@" not in text and "{" not in text
@@ -40,7 +40,7 @@ def test_default_steps_are_known_and_told_in_the_order_of_work():
 
 def test_only_what_was_done_is_told():
     text = write_methods(["conform", "mask_given"]).markdown
-    assert "deepbet" not in text and "greedy" not in text and "brain-age gap" not in text
+    assert "knows the head" not in text and "greedy" not in text and "brain-age gap" not in text
     assert "Fisch" not in text
 
 
@@ -65,7 +65,7 @@ def test_notes_are_text(tools):
 
 def test_versions_are_those_installed():
     assert f"SimpleITK {boilerplate.metadata.version('simpleitk')} " in write_methods(["bias_n4"]).markdown
-    assert "deepbet (version not known)" in write_methods(["mask_deepbet"], versions={}).markdown
+    assert "greedy (picsl-greedy (version not known))" in write_methods(["registration_greedy"], versions={}).markdown
 
 
 def test_links_in_the_text_lead_to_the_references():

@@ -120,7 +120,7 @@ def test_a_reader_finds_the_brain_age_and_its_uncertainty(write, full):
 def test_methods_tell_what_the_sidecars_say(write, tmp_path, drawn, tools):
     tools.session(tmp_path, drawn, sidecar={"StepsDone": ["conform", "mask_given"]})
     _, page = write(tmp_path)
-    assert "deepbet" not in page.text.split("Methods", 2)[2].split("This run")[0]
+    assert "knows the head" not in page.text.split("Methods", 2)[2].split("This run")[0]
     tools.session(tmp_path, drawn, sidecar={})
     _, page = write(tmp_path, steps=("registration_ants",))
     assert "ANTs (antspyx" in page.text
@@ -219,7 +219,7 @@ def test_methods_name_the_step_of_the_model_that_was_used(write, tmp_path, drawn
     _, page = write(tmp_path, models=models)
     text = methods_of(page)
     assert words in text and "Model toy, version 1 (36 people of set, licence CC0-1.0): Someone 2020." in text
-    assert "brain-age gap" in text and "model_net" not in text and "deepbet" not in text
+    assert "brain-age gap" in text and "model_net" not in text and "knows the head" not in text
 
 
 def test_what_moves_an_estimate_is_drawn_and_told(write, tmp_path, drawn, tools):
