@@ -1,33 +1,43 @@
-"""Tissues of painted whole heads, end to end: own mask, bias field, registration, an atlas without the scored map, score.
+"""Tissues and structures of painted whole heads, end to end: own mask, bias field, registration, an atlas without the scored map.
 
-python benchmarks/tissues.py --labels LABELS_DIR --bench paint_t1w.py --work FOLDER
-    [--maps 01 05 …] [--noise 0.08] [--voxel 1.5] [--bias 0.6]
+python benchmarks/tissues.py --labels LABELS_DIR --bench paint_t1w.py --work FOLDER [--maps 01 05 …] [--noise 0.08] [--voxel 1.5]
+    [--bias 0.6] [--slices 5] [--contrast flair|t2star] [--deform ventricles|atrophy] [--mapping FILE]
 
 Paints and scores with the script given by ``--bench``. The label maps as seen from the template are kept in WORK/samples, so that
-only the first run registers them.
+only the first run registers them. ``--mapping`` writes for each structure its volume as measured and as counted in the map.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
-import sys
+import csv
 import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from painted import CONTRASTS, Variant, load_painter, paint
 
-from brainage_bids.imaging.atlas import Atlas, from_samples
+from brainage_bids.imaging.atlas import MERGED, Atlas, from_samples
 from brainage_bids.imaging.bias_field import bias_field
-from brainage_bids.imaging.brain_mask import find_brain
+from brainage_bids.imaging.brain_mask import mask_of_fit
 from brainage_bids.imaging.crop import bounding_box, crop
-from brainage_bids.imaging.grids import voxel_sizes
+from brainage_bids.imaging.expected import refine
+from brainage_bids.imaging.grids import voxel_sizes, voxel_volume
 from brainage_bids.imaging.registration import register
-from brainage_bids.imaging.tissues import segment_brain
+from brainage_bids.imaging.rough_fit import fit_roughly
+from brainage_bids.imaging.tissues import Segmentation, segment_brain
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.training.atlas import FWHM_MM, sample_person
+
+PLAIN_LEVELS = "100x50x10"
+OUTER_FLUID = 24
+SHOWN = {
+    "ventricles": (4, 43), "thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51), "pallidum": (13, 52), "hippocampus": (17, 53),
+    "amygdala": (18, 54), "accumbens": (26, 58), "cortex": (3, 42), "white": (2, 41), "cerebellar cortex": (8, 47),
+    "cerebellar white": (7, 46), "stem": (16,),
+}  # fmt: skip
+"""Structures whose Dice (mean of both sides) and volume error are printed."""
 
 SHORT = {
     "Dice brain": "brain", "Dice GM": "GM", "Dice WM": "WM", "Dice CSF": "CSF", "volume error GM": "GM vol", "volume error WM": "WM vol",
@@ -39,50 +49,90 @@ SHORT = {
 def main() -> None:
     """Score every map asked for and print a table with the means."""
     args = _arguments()
+    painter = load_painter(args.bench)
+    variant = Variant(args.noise, args.bias, args.voxel, args.slices, args.contrast, args.deform)
     paths = {path.name.removesuffix(".nii.gz").rsplit("-", 1)[-1]: path for path in sorted(args.labels.glob("*.nii.gz"))}
     args.maps = args.maps or list(paths)
     samples = {name: _sample(path, args.work / "samples") for name, path in paths.items()}
-    rows = []
+    rows, volumes = [], []
     for name in args.maps:
-        atlas = _atlas_without(name, samples, args.work)
-        rows.append(_run(name, paths[name], atlas, args))
+        folder = args.work / f"{name}_{variant.name}"
+        paint(painter, paths[name], folder, variant)
+        found, truth, affine, seconds = _run(folder, _atlas_without(name, samples, args.work), args)
+        rows.append({**_tissue_scores(painter, found, folder, affine), **_structure_scores(found.labels, truth), **seconds})
+        volumes += _volumes(name, found.labels, truth, voxel_volume(affine))
         if len(rows) == 1:
             print("map\t" + "\t".join(rows[0]), flush=True)
         print(name + "\t" + _line(rows[-1]), flush=True)
     print("mean\t" + _line({key: float(np.mean([row[key] for row in rows])) for key in rows[0]}))
+    print("mean |error|\t" + _line({key: float(np.mean([abs(row[key]) for row in rows])) for key in rows[0] if key.endswith(" vol")}))
+    if args.mapping:
+        _write_mapping(args.mapping, volumes)
 
 
-def _run(name: str, path: Path, atlas: Atlas, args: argparse.Namespace) -> dict[str, float]:
-    folder = args.work / f"{name}_noise{args.noise}_bias{args.bias}_voxel{args.voxel}"
-    if not (folder / "aseg.nii.gz").exists():
-        options = [f"--noise={args.noise}", f"--bias={args.bias}", f"--voxel={args.voxel}"]
-        subprocess.run([sys.executable, args.bench, path, folder, *options], check=True)
+def _run(folder: Path, atlas: Atlas, args: argparse.Namespace) -> tuple[Segmentation, np.ndarray, np.ndarray, dict[str, float]]:
+    """The chain of a T1w, or of another contrast, where the template's T1w says nothing."""
     scan = nib.as_closest_canonical(nib.load(folder / "T1w.nii.gz"))
     image, affine = np.asarray(scan.dataobj, dtype=np.float32), scan.affine
     clock = [time.perf_counter()]
-    mask = find_brain(image, affine, threads=args.threads, atlas=atlas)
+    fit = fit_roughly(image, affine, threads=args.threads, atlas=atlas)
+    mask = mask_of_fit(fit, image.shape, affine)
     clock.append(time.perf_counter())
     corrected = image / bias_field(image, affine, mask, threads=args.threads)
     clock.append(time.perf_counter())
-    part, part_affine = crop(corrected * mask, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
-    spatial_map = register(part, part_affine, threads=args.threads)
+    if args.contrast == "t1":
+        part, part_affine = crop(corrected * mask, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
+        spatial_map = register(part, part_affine, threads=args.threads)
+    else:
+        spatial_map = refine(corrected, affine, fit.spatial_map, atlas=atlas, levels=PLAIN_LEVELS, plain=True)
+    clock.append(time.perf_counter())
+    spatial_map = refine(corrected, affine, spatial_map, atlas=atlas)
     clock.append(time.perf_counter())
     found = segment_brain(corrected, affine, mask, spatial_map, atlas=atlas, threads=args.threads)
     clock.append(time.perf_counter())
-    dseg = folder / "ours.nii.gz"
-    nib.save(nib.Nifti1Image(found.dseg(), affine), dseg)
     nib.save(nib.Nifti1Image(found.labels, affine), folder / "ours_aseg.nii.gz")
-    truth = np.asarray(nib.as_closest_canonical(nib.load(folder / "aseg.nii.gz")).dataobj)
-    overlaps = [_dice(found.labels == region.index, truth == region.index) for region in atlas.regions if region.index != 24]
-    whole = (truth > 0) & (truth < 500)
-    seconds = dict(zip(("mask s", "N4 s", "reg s", "seg s"), np.diff(clock).tolist()))
-    return {**_score(dseg, folder, args.bench), "aseg": float(np.mean(overlaps)), "first mask": _dice(mask, whole), **seconds}
+    truth = _merged(np.asarray(nib.as_closest_canonical(nib.load(folder / "aseg.nii.gz")).dataobj))
+    return found, truth, affine, dict(zip(("mask s", "N4 s", "reg s", "refine s", "seg s"), np.diff(clock).tolist()))
 
 
-def _score(dseg: Path, folder: Path, bench: Path) -> dict[str, float]:
-    printed = subprocess.run([sys.executable, bench, dseg, folder, "--score"], check=True, capture_output=True, text=True).stdout
-    found = dict(re.findall(r"^(.+)\t(-?[\d.]+)$", printed, flags=re.M))
-    return {short: float(found[long]) for long, short in SHORT.items()}
+def _merged(labels: np.ndarray) -> np.ndarray:
+    """Truth with the atlas's codes, 0 outside the brain."""
+    table = np.arange(int(labels.max()) + 1)
+    table[500:] = 0
+    for old, new in MERGED.items():
+        table[old] = new
+    return table[labels]
+
+
+def _tissue_scores(painter, found: Segmentation, folder: Path, affine: np.ndarray) -> dict[str, float]:
+    truth, aseg = (np.asarray(nib.as_closest_canonical(nib.load(folder / f"{name}.nii.gz")).dataobj) for name in ("dseg", "aseg"))
+    scores = painter.score(found.dseg(), truth, aseg, (1, 2, 3), voxel_volume(affine) / 1000)
+    return {short: float(scores[long]) for long, short in SHORT.items()}
+
+
+def _structure_scores(labels: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice of every structure but outer fluid, averaged, and of those of `SHOWN`."""
+    codes = [region.index for region in read_regions() if region.index != OUTER_FLUID]
+    dice = {code: _dice(labels == code, truth == code) for code in codes}
+    volume = {name: np.isin(labels, both).sum() / max(np.isin(truth, both).sum(), 1) - 1 for name, both in SHOWN.items()}
+    return {
+        "aseg": float(np.mean(list(dice.values()))),
+        **{name: float(np.mean([dice[code] for code in both])) for name, both in SHOWN.items()},
+        "ventricles vol": float(volume["ventricles"]),
+        "hippocampus vol": float(volume["hippocampus"]),
+    }
+
+
+def _volumes(name: str, labels: np.ndarray, truth: np.ndarray, voxel_mm3: float) -> list[tuple[str, str, float, float]]:
+    ours, theirs = (np.bincount(volume.ravel(), minlength=256) * voxel_mm3 for volume in (labels, truth))
+    return [(name, region.name, float(ours[region.index]), float(theirs[region.index])) for region in read_regions()]
+
+
+def _write_mapping(path: Path, rows: list[tuple[str, str, float, float]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(("map", "structure", "ours_mm3", "theirs_mm3"))
+        writer.writerows((name, structure, f"{ours:.1f}", f"{theirs:.1f}") for name, structure, ours, theirs in rows)
 
 
 def _sample(path: Path, folder: Path) -> Path:
@@ -118,6 +168,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--noise", type=float, default=0.04)
     parser.add_argument("--bias", type=float, default=0.3)
     parser.add_argument("--voxel", type=float, default=1.0)
+    parser.add_argument("--slices", type=float, default=0.0, metavar="MM", help="thickness of axial slices")
+    parser.add_argument("--contrast", choices=("t1", *CONTRASTS), default="t1")
+    parser.add_argument("--deform", choices=("none", "ventricles", "atrophy"), default="none")
+    parser.add_argument("--mapping", type=Path, help="where the volumes of every structure go, ours and the map's")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

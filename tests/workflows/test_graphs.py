@@ -8,7 +8,7 @@ from brainage_bids.workflows.structure import init_reuse_wf, init_structure_wf
 from brainage_bids.workflows.template import init_template_wf
 
 GRAPHS = {
-    "structure": lambda: init_structure_wf(skull_strip="auto", device="cpu", threads=1, sloppy=False, seed=1),
+    "structure": lambda: init_structure_wf(skull_strip="auto", threads=1, sloppy=False, seed=1),
     "reuse": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=False),
     "reuse_tissues": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=True),
     "template": init_template_wf,
@@ -35,6 +35,6 @@ def test_every_mandatory_input_is_connected_or_set(name):
 
 
 def test_settings_reach_their_nodes():
-    workflow = init_structure_wf(skull_strip="force", device="cpu", threads=3, sloppy=True, seed=1)
+    workflow = init_structure_wf(skull_strip="force", threads=3, sloppy=True, seed=1)
     assert workflow.get_node("brain_mask").inputs.mode == "force"
     assert workflow.get_node("registration").inputs.sloppy and workflow.get_node("tissues").inputs.threads == 3
