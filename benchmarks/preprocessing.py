@@ -3,7 +3,7 @@
 
 preprocessing.py LABELS_DIR PAINT_SCRIPT [--maps 01 05] [--threads 2] [--work DIR]
 
-For every map a whole-head T1w is painted. Both ways get the same painted scan and the same brain mask (deepbet's, ours);
+For every map a whole-head T1w is painted. Both ways get the same painted scan and the same first brain mask (ours);
 timed are bias correction, affine and non-linear registration, and tissue segmentation. Printed: seconds a step, the overlap
 (mean Dice over aseg structures) of the heads' labels warped onto each other and onto the atlas's most probable structure
 (built without the scored maps), the share of Jacobians ≤ 0, and the error of the inverse.
@@ -29,6 +29,7 @@ from brainage_bids.imaging import registration
 from brainage_bids.imaging.bias_field import bias_field
 from brainage_bids.imaging.brain_mask import find_brain
 from brainage_bids.imaging.crop import bounding_box, crop
+from brainage_bids.imaging.expected import refine
 from brainage_bids.imaging.grids import GRIDS, sample
 from brainage_bids.imaging.modulate import jacobian_determinant
 from brainage_bids.imaging.quality import overlap
@@ -51,7 +52,7 @@ def ours(image, affine, mask, threads):
     corrected = image / bias_field(image, affine, mask, threads=threads)
     seconds["bias"], start = time.monotonic() - start, time.monotonic()
     part, part_affine = crop(np.where(mask, corrected, 0).astype(np.float32), affine, bounding_box(mask, 8.0))
-    spatial_map = registration.register(part, part_affine, threads=1)
+    spatial_map = refine(corrected, affine, registration.register(part, part_affine, threads=1))
     seconds["registration"], start = time.monotonic() - start, time.monotonic()
     segment_brain(corrected, affine, mask, spatial_map, stripped=False, threads=threads)
     seconds["tissues"] = time.monotonic() - start

@@ -17,7 +17,8 @@ MAPPING = "mapping.tsv"
 """The table in a model folder from which its mapping was learned."""
 FEWEST_MAPS = 5
 LARGEST_FACTOR = 1.5
-LEAST_RELIABILITY = 0.5
+LEAST_RELIABILITY = 0.8
+"""The usual bar for a measure that is to tell people apart."""
 COLUMNS = ("map", "structure", "ours_mm3", "theirs_mm3")
 
 
@@ -128,7 +129,7 @@ def fit_mapping(
 
     A structure is left out if fewer than `FEWEST_MAPS` label maps have it, if its factor (or one over it) is above
     `LARGEST_FACTOR`, so that something else is measured, or if its reliability is below `LEAST_RELIABILITY`: the error of the
-    transfer is then larger than the differences between people. People's ages play no part in this.
+    transfer is then too large beside the differences between people. People's ages play no part in this.
 
     Parameters
     ----------
@@ -190,6 +191,6 @@ def _row(name: str, ratios: np.ndarray, error: float, people_sd: float, generato
     elif max(scale, 1 / scale) > LARGEST_FACTOR:
         reason = f"ours is {1 / scale:.2f} times theirs, so something else is measured"
     elif reliability < LEAST_RELIABILITY:
-        reason = f"the transfer errs by {100 * error:.0f} %, more than people differ ({100 * people_sd:.0f} %)"
+        reason = f"the transfer errs by {100 * error:.0f} % where people differ by {100 * people_sd:.0f} %"
     sd = float(np.std(ratios, ddof=1))
     return StructureMapping(name, count, scale, float(low), float(high), sd, error, people_sd, reliability, not reason, reason)
