@@ -82,9 +82,7 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     return outcomes
 
 
-def _start(
-    participant: Participant, lock: Lock, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool
-) -> _Child:
+def _start(participant: Participant, lock: Lock, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
     reused = {
         session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
         for session in participant.sessions

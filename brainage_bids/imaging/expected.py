@@ -29,6 +29,9 @@ BRIGHTEST = 1.3
 SURE = 0.6
 """Where the atlas gives a class more than this, its intensity is read."""
 
+KNOWN_BACKGROUND = 128
+"""Where the atlas gives the far background less than this (of 255), it knows the head, and images are compared."""
+
 FIRST_GUESS = {"WM": 1.0, "GM": 0.68, "CSF": 0.22}
 OUTER_GUESS = (0.55, 0.95, 0.15, 0.80, 0.50, 0.0)
 """A head in rough T1w intensities, relative to white matter: for the first look, by mutual information, only."""
@@ -129,7 +132,7 @@ def refine(
         means = _plain(means)
     target = expected_image(atlas, means, _outer_levels(atlas, seen, mask is not None))
     top = np.percentile(target[inside > 0.5], 99.9)
-    compared = inside > 0.004 if mask is not None else atlas.probabilities[..., -1] < 128
+    compared = inside > settings.reach if mask is not None else atlas.probabilities[..., -1] < KNOWN_BACKGROUND
     further = find_warp(
         target / top, np.clip(seen / top, 0, BRIGHTEST), WARP_GRID.affine, np.eye(4), levels=levels, region=compared, seed=seed
     )

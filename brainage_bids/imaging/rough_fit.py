@@ -14,7 +14,7 @@ import numpy as np
 
 from brainage_bids.imaging.atlas import Atlas, load_atlas
 from brainage_bids.imaging.bias_field import bias_field
-from brainage_bids.imaging.expected import head_guess
+from brainage_bids.imaging.expected import KNOWN_BACKGROUND, head_guess
 from brainage_bids.imaging.greedy import ANY_CONTRAST, LARGE_PATCHES, find_affine, find_warp
 from brainage_bids.imaging.grids import resample, sample, voxel_sizes
 from brainage_bids.imaging.groups import Settings
@@ -117,7 +117,7 @@ def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.
     tissue = np.median(coarse[coarse > coarse.mean()])
     scaled = np.clip(coarse / (BRIGHTEST * tissue), 0, 1)
     guess = head_guess(atlas)
-    known = (atlas.probabilities[..., -1] < 128)[::2, ::2, ::2]
+    known = (atlas.probabilities[..., -1] < KNOWN_BACKGROUND)[::2, ::2, ::2]
     points, values = grid_points()[::2, ::2, ::2][known], guess[::2, ::2, ::2][known]
     best, most = None, -np.inf
     for metric in (ANY_CONTRAST, LARGE_PATCHES):

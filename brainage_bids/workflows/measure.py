@@ -30,9 +30,7 @@ def init_measure_wf(*, stripped: bool, own_bias: bool, name: str = "measure_wf")
     from brainage_bids.interfaces.structure import Conform
 
     maps = [f"probseg_{tissue}" for tissue in TISSUES]
-    inputs = Node(
-        IdentityInterface(["t1w", "preproc", "mask", "dseg", "aseg", *maps, "xfm_forward", "xfm_inverse"]), name="inputnode"
-    )
+    inputs = Node(IdentityInterface(["t1w", "preproc", "mask", "dseg", "aseg", *maps, "xfm_forward", "xfm_inverse"]), name="inputnode")
     outputs = Node(Collect(["tissues", "regions", "quality"]), name="outputnode")
     conform = Node(Conform(), name="conform")
     volumes = Node(Volumes(stripped=stripped), name="volumes")

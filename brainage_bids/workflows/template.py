@@ -23,9 +23,7 @@ def init_template_wf(*, name: str = "template_wf") -> Workflow:
 
     maps = [f"probseg_{tissue}" for tissue in TISSUES]
     inputs = Node(IdentityInterface(["preproc", *maps, "xfm_forward", "xfm_inverse"]), name="inputnode")
-    outputs = Node(
-        Collect(["t1w_mni_1", "t1w_mni_2", "t1w_mni_affine", "modulated", "modulated_smooth"]), name="outputnode"
-    )
+    outputs = Node(Collect(["t1w_mni_1", "t1w_mni_2", "t1w_mni_affine", "modulated", "modulated_smooth"]), name="outputnode")
     t1w = Node(NormaliseT1w(), name="t1w")
     modulate = Node(Modulate(), name="modulate")
     workflow = Workflow(name=name)
