@@ -44,10 +44,13 @@ def main(argv: list[str]) -> int:
         except Exception as error:  # whatever it is, the participant has failed and the others go on
             failures = [_lost(participant, error)]
             write_failures(Path(settings.out_dir), failures)
+    _lift_memory_limit()
     try:
         report(participant.participant_id, settings)
     except Exception as error:  # a report that cannot be written is a failure of this participant
-        write_failures(Path(settings.out_dir), [_lost(participant, error, "report")])
+        lost = _lost(participant, error, "report")
+        if not any(failure.session_id is None for failure in failures):  # what came first is kept
+            write_failures(Path(settings.out_dir), [lost])
         return 1
     return 1 if failures else 0
 
@@ -124,9 +127,20 @@ def participant_of(content: dict) -> Participant:
 
 
 def _limit_memory(megabytes: int) -> None:
+    """Bound the address space, by the soft limit, so that `_lift_memory_limit` can take it back."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
+    wanted = megabytes * 2**20
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _lift_memory_limit() -> None:
+    """Let the report be written, which is small, by a process that has just used up its memory."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _die_with(parent: int) -> None:

@@ -20,7 +20,7 @@ def test_from_a_table_to_a_model(volume_files, tmp_path, capsys):
         "116 people",
         "left out, implausible: cortex: sub-005",
         "sub-010, sub-011",
-        "more than people differ",
+        "where people differ",
         "decade",
         "Leaving one site out",
     ):
