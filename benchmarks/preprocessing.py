@@ -86,7 +86,7 @@ def antspyx_defaults(image, affine, mask, work: Path):
         ants.image_write(moved, str(work / f"prior{number}.nii.gz"))
         priors.append(ants.image_read(str(work / f"prior{number}.nii.gz")))
     ants.image_write(corrected, str(work / "corrected.nii.gz"))
-    ants.atropos(ants.image_read(str(work / "corrected.nii.gz")), brain_mask, i=priors)
+    ants.atropos(ants.image_read(str(work / "corrected.nii.gz")), brain_mask, i=priors, m="[0.2,1x1x1]")
     seconds["tissues"] = time.monotonic() - start
     flip = np.array([-1.0, -1.0, 1.0], dtype=np.float32)
     points = grid_points().reshape(-1, 3)
