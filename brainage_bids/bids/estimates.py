@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.sidecars import table_columns
-from brainage_bids.bids.tables import is_missing, read_tsv
+from brainage_bids.bids.tables import read_values
 from brainage_bids.records import AgeEstimate, Session
 
 COLUMNS = table_columns("brainage")
@@ -46,11 +46,7 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
     ValueError
         If a cell that must be a number is none.
     """
-    rows = []
-    for row in read_tsv(Path(path)).rows:
-        cells = {name: None if is_missing(text) else text for name, text in row.items()}
-        rows.append({name: text if name in _TEXTS or text is None else float(text) for name, text in cells.items()})
-    return rows
+    return read_values(path, _TEXTS)
 
 
 def _row(session: Session, estimate: AgeEstimate) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,23 @@ def is_missing(text: str | None) -> bool:
     (True, False)
     """
     return text is None or text.strip().lower() in MISSING
+
+
+def read_values(path: Path | str, texts: Collection[str]) -> list[dict[str, str | float | None]]:
+    """Rows of a table that we wrote: numbers but in the columns `texts`, None where a value is missing.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If a cell that must be a number is none.
+    """
+    rows = []
+    for row in read_tsv(Path(path)).rows:
+        cells = {name: None if is_missing(text) else text for name, text in row.items()}
+        rows.append({name: text if name in texts or text is None else float(text) for name, text in cells.items()})
+    return rows
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:

@@ -115,9 +115,7 @@ def refine(
     Raises
     ------
     UnusableInput
-        If greedy stops.
-    ValueError
-        If the image is dark where the atlas sees white matter.
+        If greedy stops, or the image is dark where the atlas sees white matter.
     """
     atlas = load_atlas() if atlas is None else atlas
     seen = to_template(image if mask is None else image * mask, affine, spatial_map, WARP_GRID)

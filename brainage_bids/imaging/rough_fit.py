@@ -114,7 +114,10 @@ def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.
     are steady there.
     """
     coarse, coarse_affine = _coarser(image, affine, POSE_MM)
-    tissue = np.median(coarse[coarse > coarse.mean()])
+    brighter = coarse[coarse > coarse.mean()]
+    if not brighter.size:
+        raise UnusableInput(NO_BRAIN)
+    tissue = np.median(brighter)
     scaled = np.clip(coarse / (BRIGHTEST * tissue), 0, 1)
     guess = head_guess(atlas)
     known = (atlas.probabilities[..., -1] < KNOWN_BACKGROUND)[::2, ::2, ::2]

@@ -20,6 +20,7 @@ from brainage_bids.imaging.grids import voxel_sizes
 from brainage_bids.imaging.groups import GROUPS, Settings
 from brainage_bids.imaging.pieces import filled, largest_piece
 from brainage_bids.imaging.warps import SpatialMap, field_at, grid_points
+from brainage_bids.records import UnusableInput
 
 TISSUES = ("GM", "WM", "CSF")
 _POINTS_AT_ONCE = 400_000
@@ -185,7 +186,7 @@ def _scaled(values: np.ndarray, prior: np.ndarray, atlas: Atlas) -> tuple[np.nda
     values = values.astype(np.float32)
     unit = mixture.weighted_median(values, prior[:, groups.channels(atlas, (2, 41))].sum(axis=1) ** 2)
     if unit <= 0:
-        raise ValueError("the image is dark where the registered atlas sees white matter")
+        raise UnusableInput("The scan is dark where the registered atlas sees white matter; look at its brain mask and registration.")
     return np.clip(values / unit, 0, 3), unit
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.contract import check
 from brainage_bids.models.features import VolumeRatio, block_means, cell_count, ratios_from_json, ratios_to_json, volume_ratios
+from brainage_bids.models.heads import arrays_under, read_heads
 from brainage_bids.models.reading import Reading, StructureReading
-from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
+from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.regressor import Regressor, regressor_from_files, regressor_to_json
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration
@@ -174,10 +174,7 @@ def load_gpr(folder: ModelFolder) -> GprModel:
     BadConfiguration
         If a file is missing or another one than the card says, or arrays and descriptions do not fit each other.
     """
-    heads = read_heads(folder)
-    if heads.get("kind") != KIND or heads.get("format") != FORMAT:
-        found = f"kind {heads.get('kind')!r}, format {heads.get('format')!r}"
-        raise BadConfiguration(f"The model {folder.card.name} has {found}; this version reads kind {KIND!r}, format {FORMAT}.")
+    heads = read_heads(folder, KIND, FORMAT)
     try:
         arrays = load_arrays(folder.path / WEIGHTS, folder.sha256, heads["arrays"])
         ratios = ratios_from_json(heads["ratios"])
@@ -192,7 +189,7 @@ def load_gpr(folder: ModelFolder) -> GprModel:
             ratios=ratios,
             ratio_mean=arrays["ratio_mean"],
             ratio_sd=arrays["ratio_sd"],
-            regressor=regressor_from_files(heads["regressor"], with_prefix(arrays, "regressor.")),
+            regressor=regressor_from_files(heads["regressor"], arrays_under(arrays, "regressor.")),
             similarity={str(key): float(value) for key, value in heads["similarity"].items()},
         )
     except BadConfiguration:
@@ -201,22 +198,6 @@ def load_gpr(folder: ModelFolder) -> GprModel:
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} is not as it should be ({error!r}).") from error
     _check_shapes(model, folder)
     return model
-
-
-def read_heads(folder: ModelFolder) -> dict[str, Any]:
-    """Content of ``heads.json``, its SHA-256 checked; BadConfiguration if it is no JSON object."""
-    try:
-        heads = json.loads(folder.read(HEADS))
-    except ValueError as error:
-        raise BadConfiguration(f"The heads.json of the model {folder.card.name} is no valid JSON ({error}).") from error
-    if not isinstance(heads, dict):
-        raise BadConfiguration(f"The heads.json of the model {folder.card.name} holds no object.")
-    return heads
-
-
-def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names start with a prefix, by the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _check_shapes(model: GprModel, folder: ModelFolder) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from brainage_bids.models.gpr import read_heads, with_prefix
+from brainage_bids.models.heads import arrays_under, read_heads
 from brainage_bids.models.norms import read_norms
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.regressor import regressor_from_files, regressor_to_json
@@ -57,10 +57,7 @@ def load_volumes(folder: ModelFolder) -> VolumeModel:
     BadConfiguration
         If a file is missing or another one than the card says, or arrays and descriptions do not fit each other.
     """
-    heads = read_heads(folder)
-    if heads.get("kind") != KIND or heads.get("format") != FORMAT:
-        found = f"kind {heads.get('kind')!r}, format {heads.get('format')!r}"
-        raise BadConfiguration(f"The model {folder.card.name} has {found}; this version reads kind {KIND!r}, format {FORMAT}.")
+    heads = read_heads(folder, KIND, FORMAT)
     norms = read_norms(folder)
     try:
         arrays = load_arrays(folder.path / WEIGHTS, folder.digest(WEIGHTS), heads["arrays"])
@@ -70,7 +67,7 @@ def load_volumes(folder: ModelFolder) -> VolumeModel:
             spread=arrays["spread"],
             low=arrays["low"],
             high=arrays["high"],
-            regressor=regressor_from_files(heads["regressor"], with_prefix(arrays, "regressor.")),
+            regressor=regressor_from_files(heads["regressor"], arrays_under(arrays, "regressor.")),
             offset=float(arrays["offset"][0]),
             norms=norms,
         )

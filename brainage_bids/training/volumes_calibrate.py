@@ -16,11 +16,11 @@ from brainage_bids.bids.names import derivative_path, find_derivatives, with_pre
 from brainage_bids.bids.phenotype import load_phenotype
 from brainage_bids.models.card import ModelCard, check_name
 from brainage_bids.models.features import read_volumes
-from brainage_bids.models.gpr import read_heads
+from brainage_bids.models.heads import read_heads
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.models.selftest import EXAMPLE
 from brainage_bids.models.volumes import Structure, VolumeModel, log_shares, map_volumes
-from brainage_bids.models.volumes_folder import KIND, load_volumes, volumes_to_files
+from brainage_bids.models.volumes_folder import FORMAT, KIND, load_volumes, volumes_to_files
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.folder import check_place, place_folder
 from brainage_bids.training.volumes_folder import write_volume_files
@@ -213,7 +213,7 @@ def write_calibrated(
     check_name(name)
     model, calibration = calibrate(load_volumes(folder), controls, scales=scales, offset=offset)
     arrays, heads = volumes_to_files(model)
-    heads = {**read_heads(folder), **heads}
+    heads = {**read_heads(folder, KIND, FORMAT), **heads}
     heads["calibrations"] = [*heads.get("calibrations", []), {**asdict(calibration), "from": folder.card.name, "sha256": folder.sha256}]
     example, kept = _example(folder), {MAPPING: folder.read(MAPPING)}
 

@@ -209,7 +209,9 @@ def kill(app, pid):
 def test_a_participant_inside_a_library_ends_with_the_killed_app(settings):
     app, pid = another_app(settings, "sub-1Xhogs")
     time.sleep(0.5)
+    assert alive(pid)
     kill(app, pid)
+    assert not alive(pid)
 
 
 def test_two_runs_on_one_participant_do_not_meet(settings, tmp_path, caplog, monkeypatch):

@@ -1,5 +1,6 @@
 """A participant belongs to one run at a time, whatever becomes of that run."""
 
+import contextlib
 import errno
 import json
 import os
@@ -40,10 +41,8 @@ def hold(tmp_path):
 
     yield start
     for process in started:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # the test itself may have ended them all
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         process.stdout.close()
 
@@ -108,4 +107,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(locks.fcntl, "flock", none)
-    lock_participant(tmp_path, "sub-1").release()
+    first, second = (lock_participant(tmp_path, "sub-1") for _ in range(2))
+    assert first.path == second.path and first.path.exists()
+    first.release()
+    second.release()

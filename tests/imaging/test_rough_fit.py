@@ -47,9 +47,10 @@ def test_a_turned_head_of_any_contrast_is_found(contrast, degrees):
     assert fit.segmentation.means["cerebral white"] == pytest.approx(contrast["WM"], rel=0.1)
 
 
-def test_an_image_without_a_brain_is_refused():
+@pytest.mark.parametrize("level", [0, 700])
+def test_an_image_without_a_brain_is_refused(level):
     with pytest.raises(UnusableInput, match="No brain"):
-        find_brain(np.zeros((32, 32, 32), np.float32), np.diag([6.0, 6.0, 6.0, 1.0]))
+        find_brain(np.full((32, 32, 32), level, np.float32), np.diag([6.0, 6.0, 6.0, 1.0]))
 
 
 def test_noise_is_no_brain():

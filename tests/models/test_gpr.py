@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 from brainage_bids.models.cardfile import card_text
-from brainage_bids.models.gpr import load_gpr, read_heads
+from brainage_bids.models.gpr import FORMAT, KIND, load_gpr
+from brainage_bids.models.heads import read_heads
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.weights import sha256_of_bytes
 from brainage_bids.records import BadConfiguration
@@ -58,7 +59,7 @@ def test_maps_of_another_kind_are_noticed(trained, data):
 
 def rewritten(folder, change):
     """Change heads.json and put its new SHA-256 on the card, as somebody who edits a model would."""
-    heads = read_heads(folder)
+    heads = read_heads(folder, KIND, FORMAT)
     change(heads)
     content = json.dumps(heads).encode()
     (folder.path / "heads.json").write_bytes(content)
