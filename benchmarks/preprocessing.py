@@ -52,7 +52,7 @@ def ours(image, affine, mask, threads):
     corrected = image / bias_field(image, affine, mask, threads=threads)
     seconds["bias"], start = time.monotonic() - start, time.monotonic()
     part, part_affine = crop(np.where(mask, corrected, 0).astype(np.float32), affine, bounding_box(mask, 8.0))
-    spatial_map = refine(corrected, affine, registration.register(part, part_affine, threads=1))
+    spatial_map = refine(corrected, affine, registration.register(part, part_affine, threads=1, levels=registration.FIRST_WARP_LEVELS))
     seconds["registration"], start = time.monotonic() - start, time.monotonic()
     segment_brain(corrected, affine, mask, spatial_map, stripped=False, threads=threads)
     seconds["tissues"] = time.monotonic() - start

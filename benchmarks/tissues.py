@@ -11,26 +11,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from chain import segment_head
 from painted import CONTRASTS, Variant, load_painter, paint
 
 from brainage_bids.imaging.atlas import MERGED, Atlas, from_samples
-from brainage_bids.imaging.bias_field import bias_field
-from brainage_bids.imaging.brain_mask import mask_of_fit
-from brainage_bids.imaging.crop import bounding_box, crop
-from brainage_bids.imaging.expected import refine
-from brainage_bids.imaging.grids import voxel_sizes, voxel_volume
-from brainage_bids.imaging.registration import register
-from brainage_bids.imaging.rough_fit import fit_roughly
-from brainage_bids.imaging.tissues import Segmentation, segment_brain
+from brainage_bids.imaging.grids import voxel_volume
+from brainage_bids.imaging.tissues import Segmentation
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.training.atlas import FWHM_MM, sample_person
 
-PLAIN_LEVELS = "100x50x10"
 OUTER_FLUID = 24
 SHOWN = {
     "ventricles": (4, 43), "thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51), "pallidum": (13, 52), "hippocampus": (17, 53),
@@ -71,28 +64,13 @@ def main() -> None:
 
 
 def _run(folder: Path, atlas: Atlas, args: argparse.Namespace) -> tuple[Segmentation, np.ndarray, np.ndarray, dict[str, float]]:
-    """The chain of a T1w, or of another contrast, where the template's T1w says nothing."""
+    """Segment a painted head; its structures, the true ones, the affine and the seconds."""
     scan = nib.as_closest_canonical(nib.load(folder / "T1w.nii.gz"))
-    image, affine = np.asarray(scan.dataobj, dtype=np.float32), scan.affine
-    clock = [time.perf_counter()]
-    fit = fit_roughly(image, affine, threads=args.threads, atlas=atlas)
-    mask = mask_of_fit(fit, image.shape, affine)
-    clock.append(time.perf_counter())
-    corrected = image / bias_field(image, affine, mask, threads=args.threads)
-    clock.append(time.perf_counter())
-    if args.contrast == "t1":
-        part, part_affine = crop(corrected * mask, affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
-        spatial_map = register(part, part_affine, threads=args.threads)
-    else:
-        spatial_map = refine(corrected, affine, fit.spatial_map, atlas=atlas, levels=PLAIN_LEVELS, plain=True)
-    clock.append(time.perf_counter())
-    spatial_map = refine(corrected, affine, spatial_map, atlas=atlas)
-    clock.append(time.perf_counter())
-    found = segment_brain(corrected, affine, mask, spatial_map, atlas=atlas, threads=args.threads)
-    clock.append(time.perf_counter())
-    nib.save(nib.Nifti1Image(found.labels, affine), folder / "ours_aseg.nii.gz")
+    image = np.asarray(scan.dataobj, dtype=np.float32)
+    made = segment_head(image, scan.affine, t1w=args.contrast == "t1", atlas=atlas, threads=args.threads)
+    nib.save(nib.Nifti1Image(made.found.labels, scan.affine), folder / "ours_aseg.nii.gz")
     truth = _merged(np.asarray(nib.as_closest_canonical(nib.load(folder / "aseg.nii.gz")).dataobj))
-    return found, truth, affine, dict(zip(("mask s", "N4 s", "reg s", "refine s", "seg s"), np.diff(clock).tolist()))
+    return made.found, truth, scan.affine, made.seconds
 
 
 def _merged(labels: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that only this kind of model has."""
     group = parser.add_argument_group("only for --model volumes", "DERIVATIVES is then one table of FreeSurfer's volumes")
     group.add_argument("--mapping", metavar="TSV", help="table with map, structure, ours_mm3, theirs_mm3 (needed)")
+    group.add_argument(
+        "--paired",
+        type=Path,
+        metavar="OUT",
+        help="output folder of a participant run on people of the table: structures that their scans contradict are not used, "
+        "and they are not trained on",
+    )
     group.add_argument("--leave-out", nargs="+", action="extend", default=[], metavar="ID", help="people who are not trained on")
 
 
@@ -31,8 +39,8 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
             parser.error("--model volumes needs one table and --mapping")
     elif not options.phenotype:
         parser.error("the following arguments are required: --phenotype")
-    elif options.mapping is not None or options.leave_out:
-        parser.error("--mapping and --leave-out go with --model volumes")
+    elif options.mapping is not None or options.paired is not None or options.leave_out:
+        parser.error("--mapping, --paired and --leave-out go with --model volumes")
 
 
 def train(options: argparse.Namespace, about: About, progress) -> int:
@@ -41,12 +49,14 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     from brainage_bids.training.volumes_evaluate import evaluate
     from brainage_bids.training.volumes_folder import map_table, train_volumes, write_volume_model
     from brainage_bids.training.volumes_mapping import read_mapping
+    from brainage_bids.training.volumes_paired import read_paired
     from brainage_bids.training.volumes_table import read_volume_table
 
     check_place(options.out, options.overwrite)
-    table = read_volume_table(options.derivatives[0], leave_out=options.leave_out)
+    paired = read_paired(options.paired, options.derivatives[0]) if options.paired else {}
+    table = read_volume_table(options.derivatives[0], leave_out={*options.leave_out, *paired})
     _print_people(table)
-    mapping = map_table(table, read_mapping(options.mapping), seed=options.seed)
+    mapping = map_table(table, read_mapping(options.mapping), paired=list(paired.values()), seed=options.seed)
     label_maps = Path(options.mapping).read_bytes()
     trained = train_volumes(table, mapping, seed=options.seed)
     _print_mapping(trained)
@@ -73,16 +83,19 @@ def _print_people(table: VolumeTable) -> None:
 
 def _print_mapping(trained: TrainedVolumes) -> None:
     print()
-    rows = [("structure", "maps", "theirs/ours", "95 % interval", "s.d. of log", "error of share", "s.d. of people", "reliability", "use")]
+    titles = ("structure", "maps", "theirs/ours", "95 % interval", "table/maps", "error of share", "s.d. of people", "reliability")
+    rows = [(*titles, "real/expected", "use")]
     for row in trained.mapping.rows:
         shown = (
             f"{row.scale:.3f}",
             f"{row.low:.3f} to {row.high:.3f}",
-            f"{row.sd_log:.3f}",
+            f"{math.exp(row.convention):.3f} ± {row.convention_se:.3f}",
             f"{row.share_error:.3f}",
             f"{row.people_sd:.3f}",
+            f"{row.reliability:.2f}",
+            "" if row.gap is None else f"{math.exp(row.gap):.2f}",
         )
-        rows.append((row.structure, str(row.maps), *shown, f"{row.reliability:.2f}", row.reason or "used"))
+        rows.append((row.structure, str(row.maps), *shown, row.reason or "used"))
     print_table(rows)
     candidate = trained.choice.candidate
     parts = [f"kernel {candidate.kernel}", f"alpha {candidate.alpha:g}", f"error weight {candidate.error_weight:g}"]

@@ -18,7 +18,7 @@ from brainage_bids.imaging.greedy import find_warp
 from brainage_bids.imaging.groups import GROUPS, Settings
 from brainage_bids.imaging.normalise import to_template
 from brainage_bids.imaging.tissues import group_means
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, field_at, grid_points, invert_displacement
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, field_at, grid_points
 
 LEVELS = "20x30x10"
 """Steps of the refinement at 6, 3 and 1.5 mm."""
@@ -39,7 +39,10 @@ OUTER_GUESS = (0.55, 0.95, 0.15, 0.80, 0.50, 0.0)
 PLAIN = {"WM": "cerebral white", "GM": "cortex", "CSF": "fluid"}
 """The group that stands for its tissue where the means of small structures cannot be trusted yet."""
 
-BETWEEN = ("thalamus", "pallidum")
+LIKE_WHITE = ("pallidum",)
+"""Grey groups that are then painted white: iron and myelin make them so in most contrasts."""
+
+BETWEEN = ("thalamus",)
 """Groups that are then painted half way between grey and white: which of the two they resemble depends on the contrast."""
 
 OUTER_FLUID = 24
@@ -103,7 +106,7 @@ def refine(
     levels : str
         Steps at 6, 3 and 1.5 mm.
     plain : bool
-        Paint grey structures like cortex and white ones like cerebral white matter (`BETWEEN` excepted): for a map that is
+        Paint grey structures like cortex and white ones like cerebral white matter (`LIKE_WHITE` and `BETWEEN` excepted): for a map that is
         still so far off that ventricles are read as caudate.
     seed : int
         Of greedy.
@@ -135,11 +138,12 @@ def refine(
         target / top, np.clip(seen / top, 0, BRIGHTEST), WARP_GRID.affine, np.eye(4), levels=levels, region=compared, seed=seed
     )
     displacement = further + field_at(spatial_map.displacement, grid_points() + further)
-    return SpatialMap(spatial_map.affine, displacement, invert_displacement(displacement))
+    return SpatialMap(spatial_map.affine, displacement)
 
 
 def _plain(means: Mapping[str, float]) -> dict[str, float]:
     levels = {name: means[PLAIN[tissue]] for name, tissue, _ in GROUPS}
+    levels |= dict.fromkeys(LIKE_WHITE, means[PLAIN["WM"]])
     return {**levels, **dict.fromkeys(BETWEEN, (means[PLAIN["GM"]] + means[PLAIN["WM"]]) / 2)}
 
 

@@ -31,6 +31,7 @@ EDGES: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
     ("cerebral white", "fluid", ("cerebral white", "cerebellar white", "brain stem"), (4, 43, 5, 44, 14, 15)),
     ("cortex", "fluid", ("cortex",), (24,)),
     ("cerebellar cortex", "fluid", ("cerebellar cortex",), (24, 15)),
+    ("limbic", "fluid", ("limbic",), (4, 43, 5, 44, 24)),
     ("skull", "fluid", ("skull",), (24,)),
     ("cerebral white", "cortex", ("cerebral white",), (3, 42)),
     ("cerebellar white", "cerebellar cortex", ("cerebellar white",), (8, 47)),
@@ -47,7 +48,7 @@ class Settings:
     iterations : int
         EM steps for means and variances.
     neighbourhood : float
-        Strength of the Markov field: log-odds a unanimous neighbourhood of six adds.
+        Strength of the Markov field in a scan of little noise: log-odds a unanimous neighbourhood of six adds.
     sweeps : int
         Mean-field sweeps after the last EM step.
     edges : float
@@ -70,6 +71,20 @@ class Settings:
     reach: float = 0.004
     shell_mm: float = 2.0
     stride: int = 2
+
+
+COARSE_MM = 1.2
+"""Voxels larger than this (the cube root of their volume) are mixed so often that their mixtures are told apart more finely."""
+COARSE = {"edges": 2.0, "edge_shares": (0.2, 0.4, 0.6, 0.8)}
+
+
+def settings_for(voxel_mm: float) -> Settings:
+    """The constants for voxels of a size in mm.
+
+    >>> settings_for(1.0) == Settings()
+    True
+    """
+    return Settings(**COARSE) if voxel_mm > COARSE_MM else Settings()
 
 
 def channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:

@@ -8,12 +8,15 @@ from brainage_bids.imaging.greedy import find_affine, find_warp
 from brainage_bids.imaging.grids import GRIDS, resample
 from brainage_bids.imaging.normalise import to_template
 from brainage_bids.imaging.quality import registration_overlap
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, invert_displacement
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 from brainage_bids.records import UnusableInput
 
 AFFINE_LEVELS = "100x40x0"
 WARP_LEVELS = "100x50x10"
+FIRST_WARP_LEVELS = "100x50x0"
+"""For a warp that `expected.refine` goes on with, which has the finest level itself."""
 SLOPPY_WARP_LEVELS = "40x0x0"
+"""For demonstrations and tests."""
 
 
 def template(resolution: str = "1") -> np.ndarray:
@@ -52,7 +55,7 @@ def template_overlap(tissues: dict[str, np.ndarray], affine: np.ndarray, spatial
 
 
 def register(
-    brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy: bool = False, target: np.ndarray | None = None, seed: int = 1
+    brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, levels: str = WARP_LEVELS, target: np.ndarray | None = None, seed: int = 1
 ) -> SpatialMap:
     """Register a skull-stripped T1w to the template: 12 parameters, then a diffeomorphic warp.
 
@@ -65,8 +68,8 @@ def register(
     threads : int
         Threads of greedy. With one, the same input gives the same bits; with more, sums are taken in an order that
         varies from run to run.
-    sloppy : bool
-        Only the coarsest level of the warp (for demonstrations, tests and first guesses).
+    levels : str
+        Steps of the warp at 6, 3 and 1.5 mm: `WARP_LEVELS`, `FIRST_WARP_LEVELS` or `SLOPPY_WARP_LEVELS`.
     target : ndarray, (121, 145, 121), optional
         What to register to on `WARP_GRID` in place of the template's T1w, for example a map of white matter.
     seed : int
@@ -90,9 +93,8 @@ def register(
     fixed = template("1p5") if target is None else target
     moving = _scaled(brain)
     matrix = find_affine(fixed, moving, affine, levels=AFFINE_LEVELS, threads=threads, seed=seed)
-    levels = SLOPPY_WARP_LEVELS if sloppy else WARP_LEVELS
     displacement = find_warp(fixed, moving, affine, matrix, levels=levels, threads=threads, seed=seed)
-    return SpatialMap(matrix, displacement, invert_displacement(displacement))
+    return SpatialMap(matrix, displacement)
 
 
 def _scaled(brain: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from brainage_bids.imaging.greedy import ANY_CONTRAST, LARGE_PATCHES, find_affin
 from brainage_bids.imaging.grids import resample, sample, voxel_sizes
 from brainage_bids.imaging.groups import Settings
 from brainage_bids.imaging.tissues import Segmentation, inside_at, segment_brain
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points, invert_displacement
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 from brainage_bids.records import UnusableInput
 
 POSE_MM = 4.0
@@ -100,7 +100,7 @@ def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = 
             tissues = _painted(found.tissues)
             matrix = find_affine(target, tissues, coarse_affine, levels=AFFINE_LEVELS, start=matrix, seed=seed)
             warp = find_warp(target, tissues, coarse_affine, matrix, levels=WARP_LEVELS, seed=seed)
-            spatial_map = SpatialMap(matrix, warp, invert_displacement(warp))
+            spatial_map = SpatialMap(matrix, warp)
             found = _segmented(coarse, coarse_affine, inside, spatial_map, atlas, threads)
     except ValueError as error:
         raise UnusableInput(f"{NO_BRAIN} ({error})") from error

@@ -23,6 +23,9 @@ from brainage_bids.imaging.warps import SpatialMap, field_at, grid_points
 from brainage_bids.records import UnusableInput
 
 TISSUES = ("GM", "WM", "CSF")
+USUAL_NOISE = 0.14
+"""Standard deviation of white matter over its contrast to cortex in a good T1w; in a noisier scan neighbours count for more."""
+MOST_NOISE = 2.0
 _POINTS_AT_ONCE = 400_000
 
 
@@ -88,7 +91,7 @@ def segment_brain(
     threads : int
         Threads of torch.
     settings : Settings, optional
-        Constants of the model.
+        Constants of the model; by default those for the size of the voxels.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def segment_brain(
 
     torch.set_num_threads(threads)
     atlas = load_atlas() if atlas is None else atlas
-    settings = settings or Settings()
+    settings = settings or groups.settings_for(float(np.prod(voxel_sizes(affine))) ** (1 / 3))
     box = _brain_box(atlas, spatial_map, affine, mask, None if stripped else settings.reach)
     part, part_affine = crop(image, affine, box)
     points = _template_points(part.shape, part_affine, spatial_map)
@@ -155,8 +158,9 @@ def segment(
     weighted = before * mixture.likelihood(values, model)
     posterior = mixture.normalised(weighted)
     tissue_of = np.array([column.tissue for column in columns])
+    strength = settings.neighbourhood * _noisiness(model)
     for _ in range(settings.sweeps):
-        field_ = _neighbours(posterior, tissue_of, region, settings.neighbourhood)
+        field_ = _neighbours(posterior, tissue_of, region, strength)
         posterior = mixture.normalised(weighted * field_)
     maps = {name: posterior[:, tissue_of == name].sum(axis=1) for name in TISSUES}
     labels = _structures(maps, posterior, prior, before, atlas)
@@ -265,6 +269,13 @@ def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray
                 total += padded[tuple(shifted)]
         out[:, columns] = np.exp(np.float32(strength / 6) * total[region])[:, None]
     return out
+
+
+def _noisiness(model: list[mixture.Gaussians]) -> float:
+    """How much more than usual white matter scatters, in units of its contrast to cortex; from 1 to `MOST_NOISE`."""
+    white, cortex = (model[[name for name, _, _ in GROUPS].index(name)] for name in ("cerebral white", "cortex"))
+    contrast = max(abs(float(white.mean[0] - cortex.mean[0])), 1e-6)
+    return float(np.clip(np.sqrt(white.variance[0]) / (USUAL_NOISE * contrast), 1.0, MOST_NOISE))
 
 
 def _strided(region: np.ndarray, stride: int) -> np.ndarray:

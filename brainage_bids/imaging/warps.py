@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,13 +26,18 @@ class SpatialMap:
         Template mm to person mm.
     displacement : ndarray, (121, 145, 121, 3) float32
         u in mm.
-    inverse : ndarray, (121, 145, 121, 3) float32
-        v in mm.
+    known_inverse : ndarray, (121, 145, 121, 3) float32, optional
+        v in mm; found from u when it is first needed if it is not given.
     """
 
     affine: np.ndarray
     displacement: np.ndarray
-    inverse: np.ndarray
+    known_inverse: np.ndarray | None = None
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """The inverse field v, (121, 145, 121, 3) float32 mm."""
+        return invert_displacement(self.displacement) if self.known_inverse is None else self.known_inverse
 
     def to_person(self, points: np.ndarray, *, warped: bool = True) -> np.ndarray:
         """Carry template points (..., 3) mm to the person; ``warped=False`` uses the affine alone."""

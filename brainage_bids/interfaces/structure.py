@@ -115,15 +115,16 @@ class Register(SimpleInterface):
         from brainage_bids.imaging.crop import bounding_box, crop
         from brainage_bids.imaging.expected import refine
         from brainage_bids.imaging.grids import voxel_sizes
-        from brainage_bids.imaging.registration import register
+        from brainage_bids.imaging.registration import FIRST_WARP_LEVELS, SLOPPY_WARP_LEVELS, register
         from brainage_bids.imaging.transforms import write_transforms
         from brainage_bids.interfaces.images import load, load_probability
 
         data, affine = load_probability(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
         part, part_affine = crop(np.where(mask, data, 0), affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
+        levels = SLOPPY_WARP_LEVELS if self.inputs.sloppy else FIRST_WARP_LEVELS
         # one thread: same input, same bits
-        spatial_map = register(part, part_affine, threads=1, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
+        spatial_map = register(part, part_affine, threads=1, levels=levels, seed=self.inputs.seed)
         if not self.inputs.sloppy:
             spatial_map = refine(data, affine, spatial_map, mask=mask if self.inputs.stripped else None, seed=self.inputs.seed)
         self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"

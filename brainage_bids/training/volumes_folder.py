@@ -21,6 +21,7 @@ from brainage_bids.models.weights import pack_arrays
 from brainage_bids.training.folder import EXAMPLE_PEOPLE, About, check_place, describe_ages, json_bytes, place_folder, write_bytes
 from brainage_bids.training.norms import fit_norm
 from brainage_bids.training.volumes import Candidate, Choice, choose, fit, site_folds
+from brainage_bids.training.volumes_convention import find_conventions
 from brainage_bids.training.volumes_evaluate import HeldOut
 from brainage_bids.training.volumes_mapping import MAPPING, VolumeMapping, fit_mapping
 from brainage_bids.training.volumes_table import VolumeTable
@@ -48,10 +49,17 @@ class TrainedVolumes:
     choice: Choice
 
 
-def map_table(table: VolumeTable, maps: Mapping[str, Mapping[str, tuple[float, float]]], *, seed: int = 1) -> VolumeMapping:
-    """The mapping of label maps, judged by how much the people of a table differ (``volumes_mapping.fit_mapping``)."""
+def map_table(
+    table: VolumeTable,
+    maps: Mapping[str, Mapping[str, tuple[float, float]]],
+    *,
+    paired: Sequence[Mapping[str, tuple[float, float]]] = (),
+    seed: int = 1,
+) -> VolumeMapping:
+    """The way from our volumes by label maps to a table, judged by how much its people differ (``volumes_mapping.fit_mapping``)."""
     sds = table.features(STRUCTURES).std(axis=0, ddof=1)
-    return fit_mapping(maps, dict(zip((item.name for item in STRUCTURES), map(float, sds), strict=False)), seed=seed)
+    people_sd = dict(zip((item.name for item in STRUCTURES), map(float, sds), strict=False))
+    return fit_mapping(maps, people_sd, conventions=find_conventions(table, maps), paired=paired, seed=seed)
 
 
 def train_volumes(
@@ -216,9 +224,12 @@ def _limits(trained: TrainedVolumes) -> list[str]:
     sentences = [
         f"It looks at the volumes of {used}, each as a share of the cerebrum, and at the size of the cerebrum; sex is not used.",
         "It was learned from FreeSurfer's volumes. Those of this app are brought to their scale by factors learned on "
-        f"{maps} label maps, and the errors with that transfer are simulated: on another scanner the estimate may be off by a constant "
-        "for everybody, which ten or more controls can tell (brainage-models calibrate).",
+        f"{maps} label maps and by comparing these maps with the table at equal lateral ventricles; the errors with that transfer are "
+        "simulated: on another scanner the estimate may be off by a constant for everybody, which ten or more controls can tell "
+        "(brainage-models calibrate).",
     ]
+    if any(row.gap is not None for row in trained.mapping.rows):
+        sentences.append("Scans of the people kept out decided, by their volumes and not by their ages, which structures transfer.")
     gone = [f"{labels[row.structure]} ({row.reason})" for row in trained.mapping.rows if not row.used]
     if gone:
         sentences.append(f"Left out, as their transfer is bad: {'; '.join(gone)}.")

@@ -21,6 +21,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "Right_Lateral_Ventricle_mm3",
         "Left_Inf_Lat_Vent_mm3",
         "Right_Inf_Lat_Vent_mm3",
+        "Left_choroid_plexus_mm3",
+        "Right_choroid_plexus_mm3",
     ),
     "third_ventricle": ("3rd_Ventricle_mm3",),
     "fourth_ventricle": ("4th_Ventricle_mm3",),
@@ -38,7 +40,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns of each structure. FreeSurfer's volume of the cerebral white matter is measured inside the white surface
 (surfer.nmr.mgh.harvard.edu/fswiki/MorphometryStats); the corpus callosum and white-matter hypointensities are taken to be part of
-it, as they are of ours, and their own columns are not read."""
+it, as they are of ours, and their own columns are not read. The choroid plexus belongs to our lateral ventricles."""
 ROBUST_SDS = 6.0
 """A share farther than this from the median is not a brain's: the surfaces failed."""
 

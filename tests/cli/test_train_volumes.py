@@ -42,6 +42,7 @@ def test_options_that_do_not_go_together(volume_files, tmp_path, capsys):
         [table, table, *COMMAND, "--mapping", mapping, *out],
         [table, *out],
         [table, *out, "--phenotype", table, "--mapping", mapping],
+        [table, *out, "--phenotype", table, "--paired", table],
     ):
         with pytest.raises(SystemExit) as caught:
             main(argv)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from brainage_bids.imaging.greedy import as_itk
-from brainage_bids.imaging.registration import register, template
+from brainage_bids.imaging.registration import SLOPPY_WARP_LEVELS, register, template
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 from brainage_bids.records import UnusableInput
 
@@ -28,7 +28,7 @@ def moved():
 
 def test_a_known_affine_and_warp_are_recovered_at_the_coarse_level(moved):
     image, affine, truth = moved
-    found = register(image, affine, sloppy=True)
+    found = register(image, affine, levels=SLOPPY_WARP_LEVELS)
     inside = template("1p5") > 0.3
     points = grid_points()[inside][::50]
     error = np.linalg.norm(found.to_person(points) - truth.to_person(points), axis=1)

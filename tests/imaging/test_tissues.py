@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from brainage_bids.imaging.atlas import Atlas, from_samples
-from brainage_bids.imaging.tissues import segment_brain
+from brainage_bids.imaging.groups import Settings, settings_for
+from brainage_bids.imaging.tissues import MOST_NOISE, segment_brain
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 
@@ -91,6 +92,23 @@ def test_labels_and_tissues_agree(found):
     best = np.stack([found.tissues[name] for name in ("GM", "WM", "CSF")]).argmax(axis=0) + 1
     inside = found.brain
     assert (best[inside] == found.dseg()[inside]).mean() > 0.999
+
+
+def test_neighbours_count_for_more_in_a_noisy_scan(image, truth, atlas, monkeypatch):
+    noisy = np.abs(image + np.random.default_rng(1).normal(0, 110, image.shape)).astype(np.float32)
+    tissue = np.select([truth == 3, truth == 2, truth == 24], [1, 2, 3], 0)
+    scores = []
+    for most in (1.0, MOST_NOISE):
+        monkeypatch.setattr("brainage_bids.imaging.tissues.MOST_NOISE", most)
+        found = segment_brain(noisy, AFFINE, (truth > 0) & (truth < 500), still(), atlas=atlas, settings=Settings())
+        scores.append(dice(found.dseg() == 1, tissue == 1))
+    assert scores[1] > scores[0]
+
+
+def test_coarse_voxels_are_taken_for_mixed_more_often():
+    assert settings_for(1.0) == Settings()
+    assert settings_for(1.5).edges > Settings().edges
+    assert len(settings_for(1.5).edge_shares) > len(Settings().edge_shares)
 
 
 def test_an_image_far_from_the_brain_is_refused(image, truth, atlas):

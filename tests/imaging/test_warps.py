@@ -24,9 +24,17 @@ def test_the_inverse_undoes_a_smooth_field():
 
 def test_there_and_back_again():
     u = waves(4.0)
-    there = SpatialMap(AFFINE, u, invert_displacement(u))
+    there = SpatialMap(AFFINE, u)
     points = grid_points()[20:100:7, 20:120:7, 20:100:7]
     assert np.abs(there.to_template(there.to_person(points)) - points).max() < 0.15
+
+
+def test_an_inverse_that_is_known_is_not_sought_again():
+    u, v = waves(4.0), waves(-1.0)
+    assert SpatialMap(AFFINE, u, v).inverse is v
+    lazy = SpatialMap(AFFINE, u)
+    np.testing.assert_array_equal(lazy.inverse, invert_displacement(u))
+    assert lazy.inverse is lazy.inverse
 
 
 def test_without_the_warp_the_affine_is_left():

@@ -3,6 +3,7 @@ import pytest
 
 from brainage_bids.models.volumes import STRUCTURES
 from brainage_bids.records import BadConfiguration
+from brainage_bids.training.volumes_convention import Convention
 from brainage_bids.training.volumes_mapping import fit_mapping, read_mapping
 
 SDS = dict.fromkeys((structure.name for structure in STRUCTURES), 0.1)
@@ -62,6 +63,34 @@ def test_few_maps():
     assert row(fit_mapping(few, SDS), "fourth_ventricle").reason == "it is on 0 label maps only"
     with pytest.raises(BadConfiguration, match="5 label maps with each of: cortex"):
         fit_mapping(maps(4), SDS)
+
+
+def test_a_convention_is_a_further_factor_with_an_error_of_its_own():
+    plain = fit_mapping(maps(), SDS)
+    shifted = fit_mapping(maps(), SDS, conventions={"cortex": Convention(np.log(0.9), 0.03)})
+    scales = [next(item.scale for item in mapping.structures if item.name == "cortex") for mapping in (plain, shifted)]
+    assert scales[1] / scales[0] == pytest.approx(0.9)
+    assert row(shifted, "cortex").scale == row(plain, "cortex").scale, "what the maps say stays"
+    assert row(shifted, "cortex").share_error == pytest.approx(np.hypot(row(plain, "cortex").share_error, 0.03), rel=0.05)
+    assert row(shifted, "thalamus").share_error == pytest.approx(row(plain, "thalamus").share_error, rel=0.05)
+
+
+def paired(n, factors):
+    """People whose structures ours finds `factors` times too large where the label maps promised equality."""
+    return [
+        {name: (theirs * factors.get(name, 1.0), theirs) for name, (_, theirs) in person.items()} for person in maps(n, seed=5).values()
+    ]
+
+
+def test_real_scans_that_contradict_the_maps_take_a_structure_out():
+    mapping = fit_mapping(maps(), SDS, paired=paired(5, {"thalamus": 0.7, "fourth_ventricle": 1.1}))
+    assert row(mapping, "thalamus").gap == pytest.approx(np.log(0.7), abs=0.05)
+    assert "on real scans its share is 0.7" in row(mapping, "thalamus").reason
+    assert not next(item for item in mapping.structures if item.name == "thalamus").used
+    assert row(mapping, "fourth_ventricle").used and row(mapping, "fourth_ventricle").gap == pytest.approx(np.log(1.1), abs=0.05)
+    assert row(fit_mapping(maps(), SDS), "thalamus").gap is None
+    scale = next(item.scale for item in fit_mapping(maps(), SDS).structures if item.name == "fourth_ventricle")
+    assert next(item.scale for item in mapping.structures if item.name == "fourth_ventricle") == scale, "they only check"
 
 
 def test_same_maps_same_numbers():
