@@ -26,6 +26,9 @@ TISSUES = ("GM", "WM", "CSF")
 USUAL_NOISE = 0.14
 """Standard deviation of white matter over its contrast to cortex in a good T1w; in a noisier scan neighbours count for more."""
 MOST_NOISE = 2.0
+LESION_SDS = 2.0
+LESION_DENSITY = 0.05
+"""Per unit of intensity, which is white matter's; a Gaussian of the brain has a density of 4 to 10 at its mean."""
 _POINTS_AT_ONCE = 400_000
 
 
@@ -155,7 +158,7 @@ def segment(
     before = groups.group_prior(prior, atlas, settings)
     values, scale = _scaled(image[region], prior, atlas)
     model = _fitted(values, before, region, columns, settings)
-    weighted = before * mixture.likelihood(values, model)
+    weighted = before * (mixture.likelihood(values, model) + _lesions(values, model, len(columns)))
     posterior = mixture.normalised(weighted)
     tissue_of = np.array([column.tissue for column in columns])
     strength = settings.neighbourhood * _noisiness(model)
@@ -268,6 +271,18 @@ def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray
                 shifted[axis] = slice(start, start + region.shape[axis])
                 total += padded[tuple(shifted)]
         out[:, columns] = np.exp(np.float32(strength / 6) * total[region])[:, None]
+    return out
+
+
+def _lesions(values: np.ndarray, model: list[mixture.Gaussians], columns: int) -> np.ndarray:
+    """A density of white matter where a voxel is brighter than any group of the brain, (N, G) float32: lesions of a FLAIR.
+
+    Outliers of a model of intensities are lesions in Van Leemput et al. 2001 (doi:10.1109/42.938237) too.
+    """
+    brightest = max(model[: len(GROUPS)], key=lambda group: float(group.mean[0]))
+    out = np.zeros((len(values), columns), dtype=np.float32)
+    beyond = values > brightest.mean[0] + LESION_SDS * np.sqrt(brightest.variance[0])
+    out[beyond, [name for name, _, _ in GROUPS].index("cerebral white")] = LESION_DENSITY
     return out
 
 

@@ -42,7 +42,7 @@ class StructureMapping:
     sd_log : float
         Standard deviation of the logarithm of theirs over ours over maps.
     share_error : float
-        Of the logarithm of a mapped share: the standard deviation over maps and the standard error of the convention together.
+        Standard deviation over maps of (logarithm of the share, mapped from ours) − (theirs).
     people_sd : float
         Standard deviation of the logarithm of the share among the training people.
     reliability : float
@@ -85,7 +85,7 @@ class VolumeMapping:
     rows : tuple of StructureMapping
         One of each structure that was tried.
     errors : ndarray, shape (used structures + 1,)
-        `share_error` of the features in their order, that of the brain's size last.
+        `share_error` and `convention_se` together (root of the sum of squares), of the features in their order; the brain's size last.
     """
 
     structures: tuple[Structure, ...]
@@ -184,11 +184,11 @@ def fit_mapping(
     for structure in STRUCTURES:
         name = structure.name
         convention = known.get(name, NO_CONVENTION)
-        error = float(np.hypot(errors[name], convention.se)) if name in errors else np.nan
+        error = errors.get(name, np.nan)
         rows.append(_row(name, ratios[name], convention, error, people_sd[name], gaps.get(name), generator, n_resamples))
     use = {row.structure: row.used for row in rows}
     kept = tuple(replace(item, used=use[item.name]) for item in scaled if use[item.name] or item.in_brain)
-    shares = {row.structure: row.share_error for row in rows} | {BRAIN: errors[BRAIN]}
+    shares = {row.structure: float(np.hypot(row.share_error, row.convention_se)) for row in rows} | {BRAIN: errors[BRAIN]}
     order = [*(item.name for item in kept if item.used), BRAIN]
     return VolumeMapping(kept, tuple(rows), np.array([shares[name] for name in order]))
 

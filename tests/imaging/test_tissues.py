@@ -105,6 +105,17 @@ def test_neighbours_count_for_more_in_a_noisy_scan(image, truth, atlas, monkeypa
     assert scores[1] > scores[0]
 
 
+def test_a_bright_lesion_in_white_matter_is_white_matter(truth, atlas):
+    level = np.zeros(600, dtype=np.float32)
+    level[[2, 3, 24, 515]] = (630, 780, 150, 300)  # like a FLAIR
+    image = np.abs(level[truth] + np.random.default_rng(0).normal(0, 30, truth.shape)).astype(np.float32)
+    lesion = np.linalg.norm(np.argwhere(np.ones(truth.shape)) - (51.5, 37.5, 37.5), axis=1).reshape(truth.shape) < 3
+    image[lesion] = 880
+    found = segment_brain(image, AFFINE, (truth > 0) & (truth < 500), still(), atlas=atlas)
+    assert (found.dseg()[lesion] == 2).mean() > 0.95
+    assert dice(found.dseg() == 1, truth == 3) > 0.9
+
+
 def test_coarse_voxels_are_taken_for_mixed_more_often():
     assert settings_for(1.0) == Settings()
     assert settings_for(1.5).edges > Settings().edges
