@@ -96,10 +96,16 @@ def _means(painter, levels: dict[str, float]) -> list:
 
 
 def _thick(image, labels, tissues, affine, count: int):
-    """Slices of `count` voxels along z: their mean intensity, and the truth in their middle."""
+    """Slices of `count` voxels along z: their mean intensity, and the label that most of the voxel has (the lower of equals)."""
     number = image.shape[2] // count
-    mean = image[:, :, : number * count].reshape(*image.shape[:2], number, count).mean(axis=-1)
-    middle = slice(count // 2, number * count, count)
+
+    def slabs(volume: np.ndarray) -> np.ndarray:
+        return volume[:, :, : number * count].reshape(*volume.shape[:2], number, count)
+
+    inside = slabs(labels)
+    alike = np.stack([(inside == inside[..., [k]]).sum(axis=-1) for k in range(count)], axis=-1)
+    most = alike.argmax(axis=-1)[..., None]
     step = np.eye(4)
     step[2, 2], step[2, 3] = count, (count - 1) / 2
-    return mean, labels[:, :, middle], tissues[:, :, middle], affine @ step
+    labels, tissues = (np.take_along_axis(slabs(volume), most, axis=-1)[..., 0] for volume in (labels, tissues))
+    return slabs(image).mean(axis=-1), labels, tissues, affine @ step

@@ -15,7 +15,7 @@ from brainage_bids.records import BadConfiguration
 
 MODEL_DIR_VARIABLE = "BRAINAGE_MODEL_DIR"
 """Further folders of models, separated like those of ``PATH``."""
-DEFAULT_MODEL = "gpr36"
+DEFAULT_MODEL = "volumes"
 """The embedded model that is used if nobody chooses."""
 WEIGHTS = "weights.safetensors"
 HEADS = "heads.json"
