@@ -62,11 +62,12 @@ def volume_files(tmp_path_factory):
     table.write_text("\n".join(lines) + "\n")
     lines = ["map\tstructure\tours_mm3\ttheirs_mm3"]
     for number in range(8):
-        theirs = volumes_of(40.0, generator)
+        theirs = volumes_of(25.0 + 7 * number, generator)
         for item in STRUCTURES:
             error = np.exp(generator.normal(0, 0.3 if item.name == "amygdala" else 0.01))
             factor = FACTOR.get(item.name, 1.0)
-            lines += [f"map{number}\t{part}\t{theirs[item.name] / factor * error}\t{theirs[item.name]}" for part in item.parts]
+            each = theirs[item.name] / len(item.parts)
+            lines += [f"map{number}\t{part}\t{each / factor * error}\t{each}" for part in item.parts]
     mapping.write_text("\n".join(lines) + "\n")
     return table, mapping
 

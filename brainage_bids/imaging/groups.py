@@ -74,8 +74,8 @@ class Settings:
 
 
 COARSE_MM = 1.2
-"""Voxels larger than this (the cube root of their volume) are mixed so often that their mixtures are told apart more finely."""
-COARSE = {"edges": 2.0, "edge_shares": (0.2, 0.4, 0.6, 0.8)}
+"""Voxels larger than this (the cube root of their volume) are mixed so often that mixtures nearer to one half are looked for."""
+COARSE_SHARES = (0.33, 0.67)
 
 
 def settings_for(voxel_mm: float) -> Settings:
@@ -84,7 +84,7 @@ def settings_for(voxel_mm: float) -> Settings:
     >>> settings_for(1.0) == Settings()
     True
     """
-    return Settings(**COARSE) if voxel_mm > COARSE_MM else Settings()
+    return Settings(edge_shares=COARSE_SHARES) if voxel_mm > COARSE_MM else Settings()
 
 
 def channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:
