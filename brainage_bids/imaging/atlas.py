@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from brainage_bids.imaging.volumes import Region, read_regions
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, field_at
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, reader
 
 NAME = "BrainageAseg"
 
@@ -36,6 +37,9 @@ WIDE_FWHM_MM = 12.0
 KEPT_AROUND_MM = 20.0
 """Further from the brain than this the atlas says only "background": nothing reads it there, and the file stays small."""
 
+DEEP = 0.15
+"""A structure whose bounding box is a smaller share of the grid than this lies deep; those are read in their common box only."""
+
 
 @dataclass(frozen=True)
 class Atlas:
@@ -58,9 +62,37 @@ class Atlas:
         if self.probabilities.shape != wanted:
             raise ValueError(f"an atlas of {len(self.regions)} regions has the shape {wanted}, not {self.probabilities.shape}")
 
+    @cached_property
+    def read(self) -> Callable[[np.ndarray], np.ndarray]:
+        """255 × P(class) (N, K + 6) float32 at template points (N, 3) mm, as a function of the points.
+
+        Structures deep in the brain are read only where one of them can be.
+        """
+        deep = [channel for channel in range(self.probabilities.shape[-1]) if self._share_of_box(channel) < DEEP]
+        wide = [channel for channel in range(self.probabilities.shape[-1]) if channel not in deep]
+        low, high = _box((self.probabilities[..., deep] > 0).any(axis=-1))
+        block = self.probabilities[tuple(slice(a, b) for a, b in zip(low, high))][..., deep]
+        read_wide, read_deep = reader(self.probabilities[..., wide]), reader(block, tuple(low))
+        step, origin = np.float32(WARP_GRID.voxel_mm), np.asarray(WARP_GRID.origin_mm, dtype=np.float32)
+        least = np.where(low == 0, -np.inf, origin + step * low)  # beyond the grid its edge is read
+        most = np.where(high == WARP_GRID.shape, np.inf, origin + step * (high - 1))
+
+        def read(points: np.ndarray) -> np.ndarray:
+            values = np.zeros((len(points), len(wide) + len(deep)), dtype=np.float32)
+            values[:, wide] = read_wide(points)
+            near = np.flatnonzero(((points > least) & (points < most)).all(axis=1))
+            values[near[:, None], deep] = read_deep(points[near])
+            return values
+
+        return read
+
+    def _share_of_box(self, channel: int) -> float:
+        low, high = _box(self.probabilities[..., channel] > 0)
+        return float(np.prod(high - low)) / np.prod(WARP_GRID.shape)
+
     def at(self, spatial_map: SpatialMap, points: np.ndarray) -> np.ndarray:
         """Probabilities (N, K + 6) float32, summing to 1, at points (N, 3) mm of a person."""
-        values = field_at(self.probabilities, spatial_map.to_template(points))
+        values = self.read(spatial_map.to_template(points))
         return values / np.maximum(values.sum(axis=1, keepdims=True), 1e-6)
 
     def inside(self) -> np.ndarray:
@@ -71,6 +103,15 @@ class Atlas:
         """P(GM), P(WM) or P(CSF) on `WARP_GRID`, (121, 145, 121) float32."""
         channels = [channel for channel, region in enumerate(self.regions) if region.tissue == name]
         return self.probabilities[..., channels].sum(axis=-1, dtype=np.float32) / np.float32(255)
+
+
+def _box(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last + 1 voxel of a bounding box with a margin of one voxel, (3,) each; of nothing, an empty one."""
+    if not where.any():
+        return np.zeros(3, dtype=int), np.full(3, 2)
+    spans = [np.flatnonzero(where.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    low = np.array([max(span[0] - 1, 0) for span in spans])
+    return low, np.array([min(span[-1] + 2, n) for span, n in zip(spans, where.shape, strict=True)])
 
 
 def load_atlas(path: str | Path | None = None) -> Atlas:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from brainage_bids.imaging.grids import Grid, antialias_fwhm, sample
@@ -49,7 +51,7 @@ def local_volume_change(spatial_map: SpatialMap) -> np.ndarray:
 
 
 def modulated_maps(
-    probabilities: dict[str, np.ndarray], affine: np.ndarray, spatial_map: SpatialMap, jacobian: np.ndarray
+    probabilities: dict[str, np.ndarray], affine: np.ndarray, spatial_map: SpatialMap, jacobian: np.ndarray, *, threads: int = 1
 ) -> dict[str, np.ndarray]:
     """Tissue probabilities warped to 1.5 mm and multiplied by the local change of volume.
 
@@ -66,16 +68,20 @@ def modulated_maps(
         From `registration.register`.
     jacobian : ndarray, (121, 145, 121)
         From `local_volume_change`.
+    threads : int
+        Tissues that are done at once; the result does not depend on it.
 
     Returns
     -------
     dict of str to ndarray, (121, 145, 121) float32
     """
     scale = abs(float(np.linalg.det(spatial_map.affine[:3, :3])))
-    return {
-        tissue: modulate(to_template(np.asarray(volume, dtype=np.float32), affine, spatial_map, WARP_GRID), jacobian, scale)
-        for tissue, volume in probabilities.items()
-    }
+
+    def modulated(volume: np.ndarray) -> np.ndarray:
+        return modulate(to_template(np.asarray(volume, dtype=np.float32), affine, spatial_map, WARP_GRID), jacobian, scale)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip(probabilities, pool.map(modulated, probabilities.values()), strict=True))
 
 
 def _points(grid: Grid, start: int, stop: int) -> np.ndarray:

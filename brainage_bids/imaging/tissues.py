@@ -7,7 +7,7 @@ neighbours are (mean field). What surrounds the brain has groups of its own, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,8 @@ MOST_NOISE = 2.0
 LESION_SDS = 2.0
 LESION_DENSITY = 0.05
 """Per unit of intensity, which is white matter's; a Gaussian of the brain has a density of 4 to 10 at its mean."""
+SAMPLED_MM = 1.5
+"""The atlas is read at places about this far apart inside a thick voxel, and their mean is taken."""
 _POINTS_AT_ONCE = 400_000
 
 
@@ -119,8 +121,8 @@ def segment_brain(
         region = (field_at(atlas.inside()[..., None], points)[:, 0] > settings.reach).reshape(part.shape)
     if not region.any():
         raise ValueError("no voxel of the image lies in the brain of the registered atlas")
-    prior = _prior(atlas, points[region.ravel()])
-    inner = segment(part, region, prior, atlas, stripped=stripped, settings=settings)
+    prior = _prior(atlas, _places(points, region, part_affine, spatial_map))
+    inner = segment(part, region, prior, atlas, sizes=voxel_sizes(affine), stripped=stripped, settings=settings)
     brain = region if stripped else _brain(inner.dseg(), voxel_sizes(affine).mean(), settings.shell_mm)
     labels = _holes_labelled(inner, brain)
     tissues = {name: paste(values * brain, box, image.shape) for name, values in inner.tissues.items()}
@@ -128,7 +130,14 @@ def segment_brain(
 
 
 def segment(
-    image: np.ndarray, region: np.ndarray, prior: np.ndarray, atlas: Atlas, *, stripped: bool = False, settings: Settings | None = None
+    image: np.ndarray,
+    region: np.ndarray,
+    prior: np.ndarray,
+    atlas: Atlas,
+    *,
+    sizes: np.ndarray | None = None,
+    stripped: bool = False,
+    settings: Settings | None = None,
 ) -> Segmentation:
     """Label the structures in a region of a bias-corrected image of any contrast.
 
@@ -142,6 +151,8 @@ def segment(
         The atlas at the N voxels of `region` (``region.nonzero()`` order).
     atlas : Atlas
         Names the channels of `prior`.
+    sizes : ndarray, (3,), optional
+        Edges of a voxel, mm: neighbours that are further away count for less. Cubes by default.
     stripped : bool
         Nothing inside `region` is outside the brain.
     settings : Settings, optional
@@ -162,8 +173,9 @@ def segment(
     posterior = mixture.normalised(weighted)
     tissue_of = np.array([column.tissue for column in columns])
     strength = settings.neighbourhood * _noisiness(model)
+    near = np.full(3, 1 / 3) if sizes is None else (1 / sizes) / (1 / sizes).sum()
     for _ in range(settings.sweeps):
-        field_ = _neighbours(posterior, tissue_of, region, strength)
+        field_ = _neighbours(posterior, tissue_of, region, strength * near)
         posterior = mixture.normalised(weighted * field_)
     maps = {name: posterior[:, tissue_of == name].sum(axis=1) for name in TISSUES}
     labels = _structures(maps, posterior, prior, before, atlas)
@@ -238,17 +250,35 @@ def inside_at(atlas: Atlas, shape: tuple[int, ...], affine: np.ndarray, spatial_
 def _template_points(shape: tuple[int, ...], affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
     """Template positions (N, 3) float32 mm of all voxels of a grid."""
     axes = [np.arange(n, dtype=np.float32) for n in shape]
-    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return _to_template(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3), affine, spatial_map)
+
+
+def _to_template(index: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
     place = index @ affine[:3, :3].T.astype(np.float32) + affine[:3, 3].astype(np.float32)
     return np.concatenate([spatial_map.to_template(place[part]) for part in _parts(len(place))])
 
 
-def _prior(atlas: Atlas, points: np.ndarray) -> np.ndarray:
-    """The atlas at template points, (N, K + 6) float32, rows summing to 1."""
-    out = np.empty((len(points), atlas.probabilities.shape[-1]), dtype=np.float32)
-    for part in _parts(len(points)):
-        out[part] = mixture.normalised(field_at(atlas.probabilities, points[part]))
-    return out
+def _places(points: np.ndarray, region: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap) -> Iterator[np.ndarray]:
+    """Template positions (N, 3) of the voxels of a region: their centres, or in thick voxels places inside, one set after another."""
+    counts = [max(1, round(float(size) / SAMPLED_MM)) for size in voxel_sizes(affine)]
+    if counts == [1, 1, 1]:
+        yield points[region.ravel()]
+        return
+    index = np.argwhere(region).astype(np.float32)
+    for place in np.ndindex(*counts):
+        offset = (np.array(place, dtype=np.float32) + 0.5) / counts - 0.5
+        yield _to_template(index + offset.astype(np.float32), affine, spatial_map)
+
+
+def _prior(atlas: Atlas, places: Iterable[np.ndarray]) -> np.ndarray:
+    """The mean of the atlas over sets of template positions, (N, K + 6) float32, rows summing to 1."""
+    total = None
+    for points in places:
+        values = np.concatenate([atlas.read(points[part]) for part in _parts(len(points))])
+        total = values if total is None else total + values
+    for part in _parts(len(total)):
+        total[part] = mixture.normalised(total[part])
+    return total
 
 
 def _parts(count: int) -> Iterator[slice]:
@@ -256,8 +286,8 @@ def _parts(count: int) -> Iterator[slice]:
         yield slice(start, min(start + _POINTS_AT_ONCE, count))
 
 
-def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray, strength: float) -> np.ndarray:
-    """exp(strength × mean posterior of a column's tissue over the six neighbours), (N, G)."""
+def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """exp(Σ over axes of strength × mean posterior of a column's tissue over the axis' two neighbours), (N, G)."""
     out = np.empty_like(posterior)
     padded = np.zeros(tuple(n + 2 for n in region.shape), dtype=np.float32)
     inner = (slice(1, -1),) * 3
@@ -269,8 +299,8 @@ def _neighbours(posterior: np.ndarray, tissue_of: np.ndarray, region: np.ndarray
             for start in (0, 2):
                 shifted = list(inner)
                 shifted[axis] = slice(start, start + region.shape[axis])
-                total += padded[tuple(shifted)]
-        out[:, columns] = np.exp(np.float32(strength / 6) * total[region])[:, None]
+                total += np.float32(strength[axis] / 2) * padded[tuple(shifted)]
+        out[:, columns] = np.exp(total[region])[:, None]
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,16 +40,24 @@ class SpatialMap:
         """The inverse field v, (121, 145, 121, 3) float32 mm."""
         return invert_displacement(self.displacement) if self.known_inverse is None else self.known_inverse
 
+    @cached_property
+    def _read_displacement(self) -> Callable[[np.ndarray], np.ndarray]:
+        return reader(self.displacement)
+
+    @cached_property
+    def _read_inverse(self) -> Callable[[np.ndarray], np.ndarray]:
+        return reader(self.inverse)
+
     def to_person(self, points: np.ndarray, *, warped: bool = True) -> np.ndarray:
         """Carry template points (..., 3) mm to the person; ``warped=False`` uses the affine alone."""
         points = np.asarray(points, dtype=np.float32)
-        moved = points + field_at(self.displacement, points) if warped else points
+        moved = points + self._read_displacement(points) if warped else points
         return _through(self.affine, moved)
 
     def to_template(self, points: np.ndarray) -> np.ndarray:
         """Carry points of the person (..., 3) mm to the template."""
         straight = _through(np.linalg.inv(self.affine), np.asarray(points, dtype=np.float32))
-        return straight + field_at(self.inverse, straight)
+        return straight + self._read_inverse(straight)
 
 
 def field_at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -71,18 +80,40 @@ def field_at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
     >>> round(float(field_at(x, np.array([[-88.5, 0.0, 0.0]]))[0, 0]), 3)
     1.0
     """
+    if field.shape[:3] != WARP_GRID.shape:
+        raise ValueError(f"a field on the warp grid has the shape {WARP_GRID.shape}, not {field.shape[:3]}")
+    return reader(field)(points)
+
+
+def reader(field: np.ndarray, first: tuple[int, int, int] = (0, 0, 0)) -> Callable[[np.ndarray], np.ndarray]:
+    """What `field_at` does, as a function of the points: a field that is read many times is laid out for it once.
+
+    Parameters
+    ----------
+    field : ndarray, (X, Y, Z, C)
+        Values on a block of `WARP_GRID`.
+    first : tuple of int
+        Voxel of `WARP_GRID` where the block begins.
+
+    Returns
+    -------
+    callable
+        From positions (..., 3) in mm to values (..., C) float32.
+    """
     import torch
     from torch.nn.functional import grid_sample
 
-    if field.shape[:3] != WARP_GRID.shape:
-        raise ValueError(f"a field on the warp grid has the shape {WARP_GRID.shape}, not {field.shape[:3]}")
-    points = np.asarray(points, dtype=np.float32)
-    last = np.asarray(WARP_GRID.shape, dtype=np.float32) - 1
-    index = (points.reshape(-1, 3) - np.asarray(WARP_GRID.origin_mm, dtype=np.float32)) / np.float32(WARP_GRID.voxel_mm)
-    unit = np.ascontiguousarray((2 * index / last - 1)[:, ::-1])
-    volume = torch.from_numpy(np.ascontiguousarray(np.moveaxis(field, -1, 0), dtype=np.float32))[None]
-    values = grid_sample(volume, torch.from_numpy(unit)[None, :, None, None], padding_mode="border", align_corners=True)
-    return values[0, :, :, 0, 0].T.numpy().reshape(*points.shape[:-1], field.shape[-1])
+    volume = torch.from_numpy(np.ascontiguousarray(field.T, dtype=np.float32))[None]
+    last = np.asarray(field.shape[:3], dtype=np.float32) - 1
+    origin = np.asarray(WARP_GRID.origin_mm, dtype=np.float32) + np.float32(WARP_GRID.voxel_mm) * np.asarray(first, dtype=np.float32)
+
+    def read(points: np.ndarray) -> np.ndarray:
+        points = np.asarray(points, dtype=np.float32)
+        unit = (points.reshape(-1, 3) - origin) * (2 / (np.float32(WARP_GRID.voxel_mm) * last)) - 1
+        values = grid_sample(volume, torch.from_numpy(unit)[None, :, None, None], padding_mode="border", align_corners=True)
+        return values[0, :, :, 0, 0].T.numpy().reshape(*points.shape[:-1], field.shape[-1])
+
+    return read
 
 
 def grid_points() -> np.ndarray:
@@ -122,9 +153,10 @@ def invert_displacement(displacement: np.ndarray, iterations: int = 60, toleranc
     inverse = -np.asarray(displacement, dtype=np.float32).reshape(-1, 3)
     step = np.ones((len(points), 1), dtype=np.float32)
     active = np.arange(len(points))
+    read = reader(displacement)
     before = np.full(len(points), np.inf, dtype=np.float32)
     for _ in range(iterations):
-        residual = inverse[active] + field_at(displacement, points[active] + inverse[active])
+        residual = inverse[active] + read(points[active] + inverse[active])
         size = np.linalg.norm(residual, axis=1)
         step[active[size > before[active]]] *= 0.5
         before[active] = size

@@ -9,6 +9,7 @@ class NormaliseT1wInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
     forward = File(exists=True, mandatory=True)
     inverse = File(exists=True, mandatory=True)
+    threads = traits.Int(1, usedefault=True)
 
 
 class NormaliseT1wOutputSpec(TraitedSpec):
@@ -23,6 +24,8 @@ class NormaliseT1w(SimpleInterface):
     input_spec, output_spec = NormaliseT1wInputSpec, NormaliseT1wOutputSpec
 
     def _run_interface(self, runtime):
+        from concurrent.futures import ThreadPoolExecutor
+
         import numpy as np
 
         from brainage_bids.imaging.grids import GRIDS
@@ -32,10 +35,16 @@ class NormaliseT1w(SimpleInterface):
 
         data, affine = load_probability(self.inputs.in_file)
         spatial_map = read_transforms(self.inputs.forward, self.inputs.inverse)
-        for name, grid, warped in (("res_1", "1", True), ("res_2", "2", True), ("affine_only", "1", False)):
-            moved = to_template(data, affine, spatial_map, GRIDS[grid], warped=warped)
+
+        def moved(kind: tuple[str, str, bool]) -> str:
+            name, grid, warped = kind
+            image = to_template(data, affine, spatial_map, GRIDS[grid], warped=warped)
             path = f"{runtime.cwd}/{name}.nii"
-            self._results[name] = save_scaled(moved, GRIDS[grid].affine, path, dtype=np.int16, top=max(float(moved.max()), 1e-6))
+            return save_scaled(image, GRIDS[grid].affine, path, dtype=np.int16, top=max(float(image.max()), 1e-6))
+
+        kinds = (("res_1", "1", True), ("affine_only", "1", False), ("res_2", "2", True))
+        with ThreadPoolExecutor(self.inputs.threads) as pool:
+            self._results |= dict(zip([name for name, *_ in kinds], pool.map(moved, kinds), strict=True))
         return runtime
 
 
@@ -46,6 +55,7 @@ class ModulateInputSpec(BaseInterfaceInputSpec):
     forward = File(exists=True, mandatory=True)
     inverse = File(exists=True, mandatory=True)
     fwhm = traits.Float(4.0, usedefault=True, desc="smoothing in mm")
+    threads = traits.Int(1, usedefault=True)
 
 
 class ModulateOutputSpec(TraitedSpec):
@@ -59,6 +69,8 @@ class Modulate(SimpleInterface):
     input_spec, output_spec = ModulateInputSpec, ModulateOutputSpec
 
     def _run_interface(self, runtime):
+        from concurrent.futures import ThreadPoolExecutor
+
         from brainage_bids.imaging.normalise import local_volume_change, modulated_maps
         from brainage_bids.imaging.smooth import smooth
         from brainage_bids.imaging.transforms import read_transforms
@@ -68,11 +80,16 @@ class Modulate(SimpleInterface):
         maps = {tissue: load_probability(getattr(self.inputs, f"probseg_{tissue}")) for tissue in ("GM", "WM", "CSF")}
         spatial_map = read_transforms(self.inputs.forward, self.inputs.inverse)
         native = {tissue: data for tissue, (data, _) in maps.items()}
-        modulated = modulated_maps(native, maps["GM"][1], spatial_map, local_volume_change(spatial_map))
-        plain, smoothed = {}, {}
-        for tissue, volume in modulated.items():
-            plain[tissue] = save(volume, WARP_GRID.affine, f"{runtime.cwd}/{tissue}.nii")
-            blurred = smooth(volume, self.inputs.fwhm, (WARP_GRID.voxel_mm,) * 3)
-            smoothed[tissue] = save(blurred, WARP_GRID.affine, f"{runtime.cwd}/{tissue}_smooth.nii")
-        self._results["modulated"], self._results["smoothed"] = plain, smoothed
+        threads = self.inputs.threads
+        modulated = modulated_maps(native, maps["GM"][1], spatial_map, local_volume_change(spatial_map), threads=threads)
+
+        def blurred(tissue: str) -> str:
+            volume = smooth(modulated[tissue], self.inputs.fwhm, (WARP_GRID.voxel_mm,) * 3)
+            return save(volume, WARP_GRID.affine, f"{runtime.cwd}/{tissue}_smooth.nii")
+
+        with ThreadPoolExecutor(threads) as pool:
+            self._results["smoothed"] = dict(zip(modulated, pool.map(blurred, modulated), strict=True))
+        self._results["modulated"] = {
+            tissue: save(volume, WARP_GRID.affine, f"{runtime.cwd}/{tissue}.nii") for tissue, volume in modulated.items()
+        }
         return runtime

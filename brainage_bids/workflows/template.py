@@ -9,8 +9,13 @@ from nipype.pipeline.engine import Node
 TISSUES = ("GM", "WM", "CSF")
 
 
-def init_template_wf(*, name: str = "template_wf") -> Workflow:
+def init_template_wf(*, threads: int = 1, name: str = "template_wf") -> Workflow:
     """Build the graph that writes normalised T1w and modulated tissue maps.
+
+    Parameters
+    ----------
+    threads : int
+        Images that a node makes at once.
 
     Returns
     -------
@@ -24,8 +29,8 @@ def init_template_wf(*, name: str = "template_wf") -> Workflow:
     maps = [f"probseg_{tissue}" for tissue in TISSUES]
     inputs = Node(IdentityInterface(["preproc", *maps, "xfm_forward", "xfm_inverse"]), name="inputnode")
     outputs = Node(Collect(["t1w_mni_1", "t1w_mni_2", "t1w_mni_affine", "modulated", "modulated_smooth"]), name="outputnode")
-    t1w = Node(NormaliseT1w(), name="t1w")
-    modulate = Node(Modulate(), name="modulate")
+    t1w = Node(NormaliseT1w(threads=threads), name="t1w")
+    modulate = Node(Modulate(threads=threads), name="modulate")
     workflow = Workflow(name=name)
     transforms = [("xfm_forward", "forward"), ("xfm_inverse", "inverse")]
     workflow.connect(

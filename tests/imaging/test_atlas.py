@@ -3,7 +3,7 @@ import pytest
 
 from brainage_bids.imaging.atlas import OUTSIDE, Atlas, from_samples, load_atlas, save_atlas
 from brainage_bids.imaging.volumes import read_regions
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
+from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, field_at, grid_points
 
 REGIONS = read_regions()
 CHANNEL = {region.index: i for i, region in enumerate(REGIONS)}
@@ -59,3 +59,9 @@ def test_the_packaged_atlas_knows_where_things_are():
     far = atlas.at(still(), np.array([[-89.0, -125.0, 107.0]], dtype=np.float32))
     assert far[0, -1] > 0.9 and OUTSIDE[-1][0] == "background"
     assert far.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_reading_deep_structures_in_their_box_only_changes_nothing():
+    atlas = load_atlas()
+    points = np.random.default_rng(0).uniform(-110, 120, (20_000, 3)).astype(np.float32)  # beyond the grid too
+    np.testing.assert_allclose(atlas.read(points), field_at(atlas.probabilities, points), atol=0.01)

@@ -5,7 +5,7 @@ import pytest
 
 from brainage_bids.imaging.atlas import Atlas, from_samples
 from brainage_bids.imaging.groups import Settings, settings_for
-from brainage_bids.imaging.tissues import MOST_NOISE, segment_brain
+from brainage_bids.imaging.tissues import MOST_NOISE, _neighbours, _places, _prior, segment_brain
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 
@@ -119,6 +119,32 @@ def test_a_bright_lesion_in_white_matter_is_white_matter(truth, atlas):
 def test_voxels_half_grey_half_white_are_neither_in_a_coarse_scan():
     assert settings_for(1.0) == Settings()
     assert 0.5 - settings_for(1.5).edge_shares[0] < 0.5 - Settings().edge_shares[0]
+
+
+def test_a_thick_voxel_is_told_the_mean_of_the_atlas_over_it(atlas):
+    thick = np.diag([1.5, 1.5, 6.0, 1.0])
+    thick[:3, 3] = (0.0, 0.0, 38.0)  # 35 to 41 mm above the centre: a third of it white matter, which ends at about 38, and cortex
+    region = np.ones((1, 1, 1), dtype=bool)
+    heights = (35.75, 37.25, 38.75, 40.25)
+    known = np.mean([_prior(atlas, [np.array([[0, 0, z]], dtype=np.float32)]) for z in heights], axis=0)
+    points = np.array([[0, 0, 38.0]], dtype=np.float32)
+    np.testing.assert_allclose(_prior(atlas, _places(points, region, thick, still())), known, atol=5e-3)
+    cube = np.diag([1.5, 1.5, 1.5, 1.0])
+    assert [place.tolist() for place in _places(points, region, cube, still())] == [points.tolist()]
+
+
+def test_neighbours_of_a_thick_slice_count_for_less_than_those_in_it():
+    region = np.ones((3, 3, 3), dtype=bool)
+    posterior = np.zeros((27, 2), dtype=np.float32)
+    posterior[:, 1] = 1
+    near = np.ravel_multi_index((0, 1, 1), region.shape), np.ravel_multi_index((1, 1, 0), region.shape)
+    centre = np.ravel_multi_index((1, 1, 1), region.shape)
+    tissue_of, strength = np.array(["GM", "WM"]), np.array([0.4, 0.4, 0.1])
+    for place, expected in zip(near, (0.4 / 2, 0.1 / 2), strict=True):
+        one = posterior.copy()
+        one[place] = (1, 0)
+        seen = np.log(_neighbours(one, tissue_of, region, strength))[centre]
+        np.testing.assert_allclose(seen, (expected, strength.sum() - expected), rtol=1e-5)
 
 
 def test_an_image_far_from_the_brain_is_refused(image, truth, atlas):
