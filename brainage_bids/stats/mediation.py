@@ -19,6 +19,7 @@ import numpy as np
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import correlation
+from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.corrections import correct
 from brainage_bids.stats.least_squares import covariate_columns
 from brainage_bids.stats.people import person_weights
@@ -111,56 +112,13 @@ def mediate(
         for start in range(0, len(weights), max(1, _MOMENTS_AT_ONCE // n)):
             draws.append(_effects(weights[start : start + max(1, _MOMENTS_AT_ONCE // n)] @ products, size, interaction, scale))
     bootstrap = np.concatenate(draws)
-    accelerations = _acceleration(_effects(whole - _left_out(products, seed), size, interaction, scale))
+    accelerations = acceleration(_effects(whole - _left_out(products, seed), size, interaction, scale))
     low, high, p = {}, {}, {}
     for number, name in enumerate(EFFECTS):
         low[name], high[name], p[name] = bca_interval(bootstrap[:, number], point[number], accelerations[number], level)
     rho = _error_correlation(columns, interaction)
     estimate = {name: float(value) for name, value in zip(EFFECTS, point)}
     return Mediation(estimate, low, high, p, rho, float(point[3]), float(point[4]), n)
-
-
-def bca_interval(draws: np.ndarray, estimate: float, acceleration: float, level: float = 0.95) -> tuple[float, float, float]:
-    """Bias-corrected and accelerated interval (Efron 1987), and the p-value that belongs to it.
-
-    Parameters
-    ----------
-    draws : ndarray, shape (B,)
-        Estimates of the bootstrap; those that are not finite do not count.
-    estimate : float
-        From all people.
-    acceleration : float
-        Σ(θ̄ − θᵢ)³ / {6 [Σ(θ̄ − θᵢ)²]^1.5} over the estimates without person (block) i.
-
-    Returns
-    -------
-    low, high, p : float
-        p is 1 − the level of the interval that has 0 on its bound, 2/(B + 1) at least.
-
-    Examples
-    --------
-    >>> low, high, p = bca_interval(np.linspace(-1.0, 3.0, 4001), 1.0, 0.0)
-    >>> round(low, 2), round(high, 2), round(p, 2)
-    (-0.9, 2.9, 0.5)
-    """
-    from scipy.special import ndtr, ndtri
-
-    draws = draws[np.isfinite(draws)]
-    if draws.size == 0 or not math.isfinite(estimate):
-        return math.nan, math.nan, math.nan
-    smallest = 1 / (draws.size + 1)
-    share = (np.count_nonzero(draws < estimate) + 0.5 * np.count_nonzero(draws == estimate)) / draws.size
-    shift = float(ndtri(np.clip(share, smallest, 1 - smallest)))
-
-    def place(tail: float) -> float:
-        moved = shift + float(ndtri(tail))
-        return float(ndtr(shift + moved / (1 - acceleration * moved)))
-
-    low, high = np.quantile(draws, [place((1 - level) / 2), place((1 + level) / 2)])
-    below = (np.count_nonzero(draws < 0) + 0.5 * np.count_nonzero(draws == 0)) / draws.size
-    at = float(ndtri(np.clip(below, smallest, 1 - smallest))) - shift
-    tail = float(ndtr(at / (1 + acceleration * at) - shift))
-    return float(low), float(high), float(np.clip(2 * min(tail, 1 - tail), 2 * smallest, 1.0))
 
 
 def mediation_rows(
@@ -276,12 +234,6 @@ def _left_out(products: np.ndarray, seed: int) -> np.ndarray:
     sums = np.zeros((_BLOCKS, products.shape[1]))
     np.add.at(sums, block, products)
     return sums
-
-
-def _acceleration(estimates: np.ndarray) -> np.ndarray:
-    deviation = np.nanmean(estimates, axis=0) - estimates
-    top, bottom = np.nansum(deviation**3, axis=0), 6 * np.nansum(deviation**2, axis=0) ** 1.5
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
 def _error_correlation(columns: np.ndarray, interaction: bool) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.records import UnusableInput
+from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
 
@@ -156,7 +157,7 @@ def within_person_row(
     """Spread within and between people and ICC(1,1) when people have different numbers of visits.
 
     By one-way analysis of variance with n₀ = (N − Σnᵢ²/N)/(people − 1) for the mean number of visits (Searle 1971); intervals by
-    bootstrap over people.
+    BCa bootstrap over people.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def within_person_row(
     known = np.isfinite(column) & np.array([name is not None for name in people], dtype=bool)
     column, people = column[known], people[known].astype(str)
     names, row_of, visits = np.unique(people, return_inverse=True, return_counts=True)
-    method = f"one-way analysis of variance by person, ICC(1,1); {100 * level:g} % percentile bootstrap over people, {n_resamples} draws"
+    method = f"one-way analysis of variance by person, ICC(1,1); {100 * level:g} % BCa bootstrap over people, {n_resamples} draws"
     about = {"variable": variable, "participants": names.size, "repeated": int((visits > 1).sum())}
     empty = dict.fromkeys(("sd_within", "sd_within_low", "sd_within_high", "smallest_change", "sd_between", "icc", "icc_low", "icc_high"))
     if names.size < 2 or visits.max() < 2:
@@ -187,8 +188,10 @@ def within_person_row(
     inner = np.bincount(row_of, (centred - (sums / visits)[row_of]) ** 2)
     parts = np.column_stack([np.ones(names.size), visits, visits**2, sums, sums**2 / visits, inner])
     within, between, icc = (float(part[0]) for part in _one_way(np.ones((1, names.size)) @ parts))
-    draws = [np.column_stack(_one_way(weights @ parts)) for weights in person_weights(names, n_resamples, seed)]
-    low, high = np.nanquantile(np.concatenate(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    draws = np.concatenate([np.column_stack(_one_way(weights @ parts)) for weights in person_weights(names, n_resamples, seed)])
+    accelerated = acceleration(np.column_stack(_one_way(parts.sum(axis=0) - parts)))
+    limits = [bca_interval(draws[:, place], value, accelerated[place], level) for place, value in enumerate((within, between, icc))]
+    low, high = [limit[0] for limit in limits], [limit[1] for limit in limits]
     spread = {
         "sd_within": within,
         "sd_within_low": low[0],
