@@ -12,7 +12,7 @@ import numpy as np
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import Fit, covariate_columns, indicators, least_squares
+from brainage_bids.stats.least_squares import Fit, covariate_design, indicators, least_squares, present
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
 
 _ASSUMPTIONS = "independent people; normal residuals of one variance; covariates act alike in all groups (see p_slopes)"
@@ -159,13 +159,12 @@ def compare_adjusted(
 def _designed(values: Sequence[Any], groups: Sequence[Any], covariates: Mapping[str, Sequence[Any]], variable: str) -> tuple[_Design, str]:
     same_length(values=values, groups=groups, **covariates)
     outcome, names = numbers(values, variable), labels(groups)
-    columns = {name: covariate_columns(column, name) for name, column in covariates.items()}
     known = np.isfinite(outcome) & np.array([name is not None for name in names], dtype=bool)
-    for column in columns.values():
-        known &= np.isfinite(column).all(axis=1)
+    for name, column in covariates.items():
+        known &= present(column, name)
     if not known.any():
         raise UnusableInput(f"No row has '{variable}', a group and all covariates.")
-    columns = {name: column[known] for name, column in columns.items()}
+    columns = {name: covariate_design({name: column}, known) for name, column in covariates.items()}
     idle = [name for name, column in columns.items() if all(is_constant(part) for part in column.T)]
     found, of_group = indicators(names[known])
     if len(found) < 2:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from brainage_bids.records import BadConfiguration
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import covariate_columns, residuals_on
+from brainage_bids.stats.least_squares import covariate_design, present, residuals_on
 from brainage_bids.stats.metrics import pearson_r
 from brainage_bids.stats.rows import Columns, Row, column, is_constant, numbers, same_length, tidy, why_empty
 
@@ -148,13 +148,11 @@ def associate(
     _known(kind)
     values = {name: numbers(column(table, name), name) for name in dict.fromkeys((outcome, *variables))}
     same_length(**{name: table[name] for name in (*values, *covariates) if name in table})
-    adjust = [covariate_columns(column(table, name), name) for name in covariates]
+    adjust = {name: column(table, name) for name in covariates}
     rows = []
     for name in variables:
-        adjusting = [part for part, covariate in zip(adjust, covariates) if covariate not in (name, outcome)]
-        others = np.column_stack(adjusting) if adjusting else None
-        said = ", ".join(covariate for covariate in covariates if covariate not in (name, outcome))
-        rows.append(_association((outcome, values[outcome]), (name, values[name]), others, said, kind, level))
+        others = {covariate: part for covariate, part in adjust.items() if covariate not in (name, outcome)}
+        rows.append(_association((outcome, values[outcome]), (name, values[name]), others, kind, level))
     family = family or f"columns against {outcome}"
     rows = correct(rows, correction, family=family)
     return correct(rows, correction, family=family, p="p_partial")
@@ -204,12 +202,12 @@ def _pair(one: str, other: str, x: np.ndarray, y: np.ndarray, kind: str, decided
 
 
 def _association(
-    outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarray], others: np.ndarray | None, covariates: str, kind: Kind, level: float
+    outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarray], others: Mapping[str, Sequence[Any]], kind: Kind, level: float
 ) -> Row:
     (to, y), (name, x) = outcome, variable
     both = np.isfinite(x) & np.isfinite(y)
     note = why_empty(x[both], name, _FEWEST) or why_empty(y[both], to, _FEWEST)
-    about = {"first": to, "second": name, "covariates": covariates}
+    about = {"first": to, "second": name, "covariates": ", ".join(others)}
     shape = {f"{value}_partial": None for value in ("r", "low", "high", "p", "n")}
     if note:
         empty = dict.fromkeys(("r", "low", "high", "p", "outliers", "r_without_outliers", "p_without_outliers"))
@@ -219,12 +217,12 @@ def _association(
         chosen = "pearson" if is_normal(x[both]) and is_normal(y[both]) else "spearman"
     found = correlation(x[both], y[both], kind=chosen, level=level)
     notes = []
-    if others is not None:
-        complete = both & np.isfinite(others).all(axis=1)
-        partial = correlation(x[complete], y[complete], kind=chosen, covariates=others[complete], level=level)
+    if others:
+        complete = np.logical_and.reduce([both, *(present(part, covariate) for covariate, part in others.items())])
+        partial = correlation(x[complete], y[complete], kind=chosen, covariates=covariate_design(others, complete), level=level)
         shape = {f"{value}_partial": number for value, number in partial.items()} | {"n_partial": int(complete.sum())}
         if not math.isfinite(partial["r"]):
-            notes.append(f"The partial correlation is not defined: too few rows, or {covariates} explain(s) a column fully.")
+            notes.append(f"The partial correlation is not defined: too few rows, or {', '.join(others)} explain(s) a column fully.")
     far = np.zeros(len(x), dtype=bool)
     far[both] = outliers(x[both]) | outliers(y[both])
     kept = both & ~far

@@ -21,7 +21,7 @@ from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import correlation
 from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.corrections import correct
-from brainage_bids.stats.least_squares import covariate_columns
+from brainage_bids.stats.least_squares import covariate_design, present
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, numbers, same_length, tidy
 
@@ -156,16 +156,15 @@ def mediation_rows(
     )
     same_length(exposure=next(iter(exposures.values()), outcome), outcome=outcome, **covariates)
     y = numbers(outcome, outcome_name)
-    parts = [covariate_columns(column, name) for name, column in covariates.items()]
-    others = np.column_stack(parts) if parts else np.empty((len(y), 0))
+    covered = np.logical_and.reduce([np.isfinite(y), *(present(column, name) for name, column in covariates.items())])
     rows = []
     for exposure in exposures:
         x = numbers(exposures[exposure], exposure)
-        reason = "" if screen is None else _screened(x, y, others, exposure, outcome_name, screen)
+        reason = "" if screen is None else _screened(x, y, covariates, covered, (exposure, outcome_name), screen)
         for mediator in mediators:
             about = {"direction": direction, "exposure": exposure, "mediator": mediator, "outcome": outcome_name}
-            triple = (x, numbers(mediators[mediator], mediator), y, others)
-            rows.append(_mediation_row(about, triple, reason, interaction, level, n_resamples, seed))
+            triple = (x, numbers(mediators[mediator], mediator), y)
+            rows.append(_mediation_row(about, triple, (covariates, covered), reason, interaction, level, n_resamples, seed))
     return correct(rows, "bh", family=direction, p="acme_p")
 
 
@@ -245,19 +244,30 @@ def _error_correlation(columns: np.ndarray, interaction: bool) -> float:
     return float(np.prod(left, axis=1).sum() / norm) if norm > 1e-12 else math.nan
 
 
-def _screened(x: np.ndarray, y: np.ndarray, others: np.ndarray, exposure: str, outcome: str, limit: float) -> str:
-    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(others).all(axis=1)
-    p = correlation(x[known], y[known], covariates=others[known])["p"] if known.sum() >= 4 else math.nan
+def _screened(
+    x: np.ndarray, y: np.ndarray, covariates: Mapping[str, Sequence[Any]], covered: np.ndarray, names: tuple[str, str], limit: float
+) -> str:
+    exposure, outcome = names
+    known = np.isfinite(x) & covered
+    p = correlation(x[known], y[known], covariates=covariate_design(covariates, known))["p"] if known.sum() >= 4 else math.nan
     if not math.isfinite(p):
         return f"Not mediated: the association of {exposure} with {outcome} cannot be tested."
     return "" if p < limit else f"Not mediated: {exposure} is not associated with {outcome} (p = {p:.3g})."
 
 
 def _mediation_row(
-    about: dict[str, str], triple: tuple[np.ndarray, ...], reason: str, interaction: bool, level: float, n_resamples: int, seed: int
+    about: dict[str, str],
+    triple: tuple[np.ndarray, ...],
+    given: tuple[Mapping[str, Sequence[Any]], np.ndarray],
+    reason: str,
+    interaction: bool,
+    level: float,
+    n_resamples: int,
+    seed: int,
 ) -> Row:
-    x, m, y, others = triple
-    complete = np.isfinite(x) & np.isfinite(m) & np.isfinite(y) & np.isfinite(others).all(axis=1)
+    x, m, y = triple
+    covariates, covered = given
+    complete = np.isfinite(x) & np.isfinite(m) & covered
     n = int(complete.sum())
     product = " with exposure x mediator" if interaction else ""
     blocks = f", jackknife of {_BLOCKS} blocks" if n > _LARGEST_LEAVE_ONE_OUT else ""
@@ -267,7 +277,7 @@ def _mediation_row(
         return tidy(method, n, _ASSUMPTIONS, note=reason, **about, **empty)
     try:
         settings = {"interaction": interaction, "level": level, "n_resamples": n_resamples, "seed": seed}
-        found = mediate(x[complete], m[complete], y[complete], others[complete], **settings)
+        found = mediate(x[complete], m[complete], y[complete], covariate_design(covariates, complete), **settings)
     except UnusableInput as error:
         return tidy(method, n, _ASSUMPTIONS, note=str(error), **about, **empty)
     values: dict[str, Any] = {}

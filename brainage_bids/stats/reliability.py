@@ -167,8 +167,9 @@ def within_person_row(
     Returns
     -------
     Row
-        ``sd_within, sd_within_low, sd_within_high, smallest_change, sd_between, icc, icc_low, icc_high, participants,
-        repeated`` (people with more than one visit).
+        ``sd_within, sd_within_low, sd_within_high``; ``sd_within_people`` (√ of the mean of people's variances, in which everybody with
+        repeated visits counts the same); ``smallest_change, sd_between, icc, icc_low, icc_high, participants, repeated`` (people with more
+        than one visit).
     """
     same_length(values=values, participants=participants)
     column, people = numbers(values, variable), labels(participants)
@@ -177,7 +178,8 @@ def within_person_row(
     names, row_of, visits = np.unique(people, return_inverse=True, return_counts=True)
     method = f"one-way analysis of variance by person, ICC(1,1); {100 * level:g} % BCa bootstrap over people, {n_resamples} draws"
     about = {"variable": variable, "participants": names.size, "repeated": int((visits > 1).sum())}
-    empty = dict.fromkeys(("sd_within", "sd_within_low", "sd_within_high", "smallest_change", "sd_between", "icc", "icc_low", "icc_high"))
+    within_names = ("sd_within", "sd_within_low", "sd_within_high", "sd_within_people", "smallest_change")
+    empty = dict.fromkeys((*within_names, "sd_between", "icc", "icc_low", "icc_high"))
     if names.size < 2 or visits.max() < 2:
         note = f"{names.size} people, {about['repeated']} of them with repeated visits: two people and a repeated visit are needed."
         return tidy(method, column.size, _WITHIN, note=note, **about, **empty)
@@ -192,10 +194,12 @@ def within_person_row(
     accelerated = acceleration(np.column_stack(_one_way(parts.sum(axis=0) - parts)))
     limits = [bca_interval(draws[:, place], value, accelerated[place], level) for place, value in enumerate((within, between, icc))]
     low, high = [limit[0] for limit in limits], [limit[1] for limit in limits]
+    more = visits > 1
     spread = {
         "sd_within": within,
         "sd_within_low": low[0],
         "sd_within_high": high[0],
+        "sd_within_people": math.sqrt(np.mean(inner[more] / (visits[more] - 1))),
         "smallest_change": smallest_detectable_change(within),
     }
     rest = {"sd_between": between, "icc": icc, "icc_low": low[2], "icc_high": high[2]}

@@ -1,4 +1,4 @@
-"""Nulls are rejected as often as said and intervals hold the truth as often as said: the checks of ``benchmarks/calibration.py``, fewer tables."""
+"""Nulls are rejected and intervals hold the truth as often as said: the checks of ``benchmarks/calibration.py``."""
 
 import importlib.util
 from pathlib import Path
