@@ -38,7 +38,7 @@ def volumes(path: Path) -> None:
         table[name] *= 1000  # mL
     print(f"\n## {len(table)} scans of {table['participant_id'].nunique()} people, {table['site'].nunique()} sites (mL)\n")
     print(
-        "| tissue | s.d. within (95 %) | people alike | smallest change | s.d. between | ICC(1,1) (95 %) | ICC(2,1) of visits 1 and 2 (95 %, n) | n |"
+        "| tissue | s.d. within (95 %) | people alike | smallest change | s.d. between | ICC(1,1) (95 %) | ICC(2,1), visits 1, 2 (n) | n |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name in TISSUES:
@@ -76,7 +76,7 @@ def _groups(table: pd.DataFrame) -> None:
 def ages(path: Path) -> None:
     """Ages of IXI by ridge on all measures, out of fold, and everything that is asked of them."""
     table = pd.read_csv(path, sep="\t")
-    table = table[table["age"].notna()].reset_index(drop=True)
+    table = table[table["age"].notna()].reset_index(drop=True).copy()
     measured = [name for name in table if name not in ("participant_id", "age", "sex", "height_cm", "weight_kg", "site")]
     people, age = table["participant_id"].tolist(), table["age"].to_numpy()
     print(f"\n## {len(table)} people of IXI, {len(measured)} measures\n")
@@ -90,9 +90,8 @@ def ages(path: Path) -> None:
         r = "" if row["r"] is None else f"{row['r']:.2f}"
         limits = "" if row["mae_low"] is None else f" ({row['mae_low']:.1f}–{row['mae_high']:.1f})"
         slope = f"{row['r2']:.2f} | {row['bias_slope']:.2f}" if row["r2"] is not None else " | "
-        print(
-            f"| {row['by']} | {row['stratum']} | {row['n']} | {row['mae']:.1f}{limits} | {row['rmse']:.1f} | {r} | {slope} | {row['mae_guess']:.1f} |"
-        )
+        errors = f"{row['mae']:.1f}{limits} | {row['rmse']:.1f} | {r} | {slope} | {row['mae_guess']:.1f}"
+        print(f"| {row['by']} | {row['stratum']} | {row['n']} | {errors} |")
     for row in accuracy_rows(age, by_site, people, by={"site": table["site"]}):
         if row["by"] != "age":
             print(f"leave one site out, {row['stratum']}:", _said(row, "mae", "mae_low", "mae_high", "r", "n"))
@@ -110,17 +109,26 @@ def _after(table: pd.DataFrame, age: np.ndarray, predicted: np.ndarray, folds: n
         bias = fit_age_bias(age[reference], predicted[reference], method)
         gap = bias.corrected_gap(age[~reference], predicted[~reference])
         slope = np.polyfit(age[~reference], gap, 1)[0]
-        print(
-            f"bias correction {method} (fit on {bias.n}): gap of the others {gap.mean():.2f} ± {gap.std(ddof=1):.2f}, slope on age {slope:.3f}"
-        )
+        print(f"bias correction {method} (fit on {bias.n}): others {gap.mean():.2f} ± {gap.std(ddof=1):.2f}, slope {slope:.3f}")
+    _coverage(age, predicted)
+
+
+def _coverage(age: np.ndarray, predicted: np.ndarray, splits: int = 200) -> None:
+    draw = np.random.default_rng(0)
     for words, settings in {"one bin": {}, "bins of predicted age": {"edges": [10, 35, 50, 65, 100]}}.items():
-        fitted = fit_intervals(age[reference], predicted[reference], **settings)
-        for row in coverage_rows(fitted, age[~reference], predicted[~reference]):
-            print(f"intervals, {words}, {row['stratum']}:", _said(row, "n", "coverage", "expected_low", "expected_high", "width"))
+        rows = []
+        for _ in range(splits):
+            half = draw.permutation(age.size) < age.size // 2
+            rows.append(coverage_rows(fit_intervals(age[half], predicted[half], **settings), age[~half], predicted[~half])[0])
+        shares = np.array([row["coverage"] for row in rows])
+        low, high = np.percentile(shares, [2.5, 97.5])
+        said = f"coverage {shares.mean():.3f} ({low:.3f}–{high:.3f}), band {rows[0]['expected_low']:.3f}–{rows[0]['expected_high']:.3f}"
+        within, width = np.mean([row["within_band"] for row in rows]), np.mean([row["width"] for row in rows])
+        print(f"95 % intervals, {words}, {splits} random halves: {said}, inside it {100 * within:.0f} %, width {width:.1f} years")
 
 
 def _gaps(table: pd.DataFrame, age: np.ndarray, predicted: np.ndarray, measured: list[str]) -> None:
-    table = table.assign(pad=predicted - age, error=np.abs(predicted - age))
+    table = table.copy().assign(pad=predicted - age, error=np.abs(predicted - age), male=(table["sex"] == "M").astype(float))
     table["bmi"] = table["weight_kg"] / (table["height_cm"] / 100) ** 2
     table.loc[~table["bmi"].between(12, 60), ["bmi", "height_cm", "weight_kg"]] = np.nan
     for row in fit_formula(table, "pad ~ age + I(age**2) + C(sex) + C(site)"):
@@ -134,16 +142,13 @@ def _gaps(table: pd.DataFrame, age: np.ndarray, predicted: np.ndarray, measured:
         print(f"site offset {row['site']}:", _said(row, "offset", "se", "n"))
     print("error by age:", _said(polynomial_by_age(age, table["error"], points=2)[0], "r2", "f", "p"))
     columns = [name for name in measured if "Volume" not in name and table[name].min() > 0][:20]
-    table["male"] = (table["sex"] == "M").astype(float)
     model = fit_harmonisation(table, table["site"], columns, ["age", "male"])
     moved, _ = model.transform(table, table["site"])
     given = {"age": table["age"], "sex": table["sex"]}
     for words, source in (("before", table), ("after", moved)):
         f = [analysis_of_variance(np.asarray(source[name]), table["site"], given)[0] for name in columns]
-        found = np.mean([row["p"] < 0.05 for row in f])
-        print(
-            f"site effects {words} ComBat, {len(columns)} volumes: median F {np.median([row['f'] for row in f]):.2f}, p < .05 in {100 * found:.0f} %"
-        )
+        found, middle = np.mean([row["p"] < 0.05 for row in f]), np.median([row["f"] for row in f])
+        print(f"site effects {words} ComBat, {len(columns)} volumes: median F {middle:.2f}, p < .05 in {100 * found:.0f} %")
 
 
 def _ridge(features: np.ndarray, age: np.ndarray, folds: np.ndarray) -> np.ndarray:

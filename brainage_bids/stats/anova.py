@@ -72,7 +72,7 @@ def analysis_of_variance(
         tested = _f_test(least_squares(design.matrix(leave_out=term), design.outcome), whole)
         ss = tested.pop("ss")
         shares = {"eta2": ss / total, "eta2_partial": ss / (ss + whole.residual_ss)}
-        checks = _checks(design, whole) if term == "group" else {}
+        checks = _checks(design, whole) if term == "group" else dict.fromkeys(("levene_p", "shapiro_p", "p_slopes"))
         about = {"variable": variable, "term": term, "groups": ", ".join(design.groups)}
         rows.append(tidy(method, len(design.outcome), _ASSUMPTIONS, note=note, **about, ss=ss, **tested, **shares, **checks))
     return rows
@@ -196,9 +196,11 @@ def _checks(design: _Design, fit: Fit) -> dict[str, float | None]:
     checks["p_slopes"] = None
     if design.covariates:
         products = [of * column for columns in design.covariates.values() for column in columns.T for of in design.of_group.T]
-        try:
-            with_products = least_squares(np.column_stack([design.matrix(), *products]), design.outcome)
-            checks["p_slopes"] = _f_test(fit, with_products)["p"]
-        except UnusableInput:
-            checks["p_slopes"] = None  # a covariate that is constant in a group has no slope there
+        extended = np.column_stack([design.matrix(), *products])
+        extended = extended / np.maximum(np.sqrt((extended**2).sum(axis=0)), 1e-300)
+        solved, _, rank, _ = np.linalg.lstsq(extended, design.outcome, rcond=1e-10)
+        df = residuals.size - int(rank)  # a category that a group lacks has no slope there and takes no degree of freedom
+        if fit.df > df >= 1:
+            left = float(np.sum((design.outcome - extended @ solved) ** 2))
+            checks["p_slopes"] = _f_test(fit, Fit(solved, np.empty((0, 0)), left, df))["p"]
     return checks
