@@ -43,6 +43,9 @@ def volumes(path: Path) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name in TISSUES:
         row = within_person_row(table[name], table["participant_id"], variable=name)
+        spread = table.groupby("participant_id")[name].var().dropna().sort_values()
+        most = spread.iloc[-4:].sum() / spread.sum()
+        print(f"  {name}: median s.d. of a person {np.sqrt(spread.median()):.1f}; four people make {100 * most:.0f} % of the variance")
         wide = table.pivot_table(index="participant_id", columns="session", values=name)[["ses-01", "ses-02"]]
         pair = agreement_row(wide.to_numpy().tolist(), variable=name, sessions=("ses-01", "ses-02"))
         print(

@@ -168,7 +168,7 @@ def _designed(values: Sequence[Any], groups: Sequence[Any], covariates: Mapping[
     idle = [name for name, column in columns.items() if all(is_constant(part) for part in column.T)]
     found, of_group = indicators(names[known])
     if len(found) < 2:
-        raise UnusableInput(f"'{variable}' is known in one group only ({found[0]}); two are needed.")
+        raise UnusableInput(f"The column '{variable}' is known in one group only ({found[0]}); two are needed.")
     if is_constant(outcome[known]):
         raise UnusableInput(f"The column '{variable}' is constant.")
     note = f"Constant covariates are left out: {', '.join(idle)}." if idle else ""
@@ -189,7 +189,7 @@ def _checks(design: _Design, fit: Fit) -> dict[str, float | None]:
 
     residuals = design.outcome - design.matrix() @ fit.coefficients
     parts = [residuals[design.members == group] for group in design.groups]
-    testable = min(part.size for part in parts) >= 2 and fit.df > 1 and not is_constant(np.round(residuals, 12))
+    testable = min(part.size for part in parts) >= 2 and fit.df > 1 and residuals.std() > 1e-9 * design.outcome.std()
     with np.errstate(invalid="ignore", divide="ignore"):
         checks: dict[str, float | None] = {"levene_p": levene(*parts).pvalue if testable else None}
     checks["shapiro_p"] = shapiro(residuals).pvalue if testable and residuals.size <= 5000 else None

@@ -134,6 +134,39 @@ def covariate_design(covariates: Mapping[str, Sequence[Any]], rows: np.ndarray) 
     return np.column_stack(parts) if parts else np.empty((chosen.size, 0))
 
 
+class Covariates:
+    """Covariates of a table, whose designs are kept by the rows they are asked for.
+
+    Parameters
+    ----------
+    columns : mapping of name to sequence of length n
+        Numbers or text.
+    size : int
+        n.
+
+    Attributes
+    ----------
+    names : tuple of str
+    covered : ndarray of bool, shape (n,)
+        Rows that have all covariates.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], size: int) -> None:
+        self._columns = dict(columns)
+        self._designs: dict[bytes, np.ndarray] = {}
+        self.names = tuple(columns)
+        self.covered = np.ones(size, dtype=bool)
+        for name, values in columns.items():
+            self.covered &= present(values, name)
+
+    def design(self, rows: np.ndarray) -> np.ndarray:
+        """`covariate_design` of rows that are covered."""
+        key = rows.tobytes()
+        if key not in self._designs:
+            self._designs[key] = covariate_design(self._columns, rows)
+        return self._designs[key]
+
+
 def residuals_on(covariates: np.ndarray, values: np.ndarray) -> np.ndarray:
     """What is left of columns after least squares on covariates and a constant.
 

@@ -21,7 +21,7 @@ from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import correlation
 from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.corrections import correct
-from brainage_bids.stats.least_squares import covariate_design, present
+from brainage_bids.stats.least_squares import Covariates
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, numbers, same_length, tidy
 
@@ -156,15 +156,15 @@ def mediation_rows(
     )
     same_length(exposure=next(iter(exposures.values()), outcome), outcome=outcome, **covariates)
     y = numbers(outcome, outcome_name)
-    covered = np.logical_and.reduce([np.isfinite(y), *(present(column, name) for name, column in covariates.items())])
+    others = Covariates(covariates, y.size)
     rows = []
     for exposure in exposures:
         x = numbers(exposures[exposure], exposure)
-        reason = "" if screen is None else _screened(x, y, covariates, covered, (exposure, outcome_name), screen)
+        reason = "" if screen is None else _screened(x, y, others, (exposure, outcome_name), screen)
         for mediator in mediators:
             about = {"direction": direction, "exposure": exposure, "mediator": mediator, "outcome": outcome_name}
             triple = (x, numbers(mediators[mediator], mediator), y)
-            rows.append(_mediation_row(about, triple, (covariates, covered), reason, interaction, level, n_resamples, seed))
+            rows.append(_mediation_row(about, triple, others, reason, interaction, level, n_resamples, seed))
     return correct(rows, "bh", family=direction, p="acme_p")
 
 
@@ -244,12 +244,10 @@ def _error_correlation(columns: np.ndarray, interaction: bool) -> float:
     return float(np.prod(left, axis=1).sum() / norm) if norm > 1e-12 else math.nan
 
 
-def _screened(
-    x: np.ndarray, y: np.ndarray, covariates: Mapping[str, Sequence[Any]], covered: np.ndarray, names: tuple[str, str], limit: float
-) -> str:
+def _screened(x: np.ndarray, y: np.ndarray, others: Covariates, names: tuple[str, str], limit: float) -> str:
     exposure, outcome = names
-    known = np.isfinite(x) & covered
-    p = correlation(x[known], y[known], covariates=covariate_design(covariates, known))["p"] if known.sum() >= 4 else math.nan
+    known = np.isfinite(x) & np.isfinite(y) & others.covered
+    p = correlation(x[known], y[known], covariates=others.design(known))["p"] if known.sum() >= 4 else math.nan
     if not math.isfinite(p):
         return f"Not mediated: the association of {exposure} with {outcome} cannot be tested."
     return "" if p < limit else f"Not mediated: {exposure} is not associated with {outcome} (p = {p:.3g})."
@@ -258,7 +256,7 @@ def _screened(
 def _mediation_row(
     about: dict[str, str],
     triple: tuple[np.ndarray, ...],
-    given: tuple[Mapping[str, Sequence[Any]], np.ndarray],
+    others: Covariates,
     reason: str,
     interaction: bool,
     level: float,
@@ -266,8 +264,7 @@ def _mediation_row(
     seed: int,
 ) -> Row:
     x, m, y = triple
-    covariates, covered = given
-    complete = np.isfinite(x) & np.isfinite(m) & covered
+    complete = np.isfinite(x) & np.isfinite(m) & np.isfinite(y) & others.covered
     n = int(complete.sum())
     product = " with exposure x mediator" if interaction else ""
     blocks = f", jackknife of {_BLOCKS} blocks" if n > _LARGEST_LEAVE_ONE_OUT else ""
@@ -277,7 +274,7 @@ def _mediation_row(
         return tidy(method, n, _ASSUMPTIONS, note=reason, **about, **empty)
     try:
         settings = {"interaction": interaction, "level": level, "n_resamples": n_resamples, "seed": seed}
-        found = mediate(x[complete], m[complete], y[complete], covariate_design(covariates, complete), **settings)
+        found = mediate(x[complete], m[complete], y[complete], others.design(complete), **settings)
     except UnusableInput as error:
         return tidy(method, n, _ASSUMPTIONS, note=str(error), **about, **empty)
     values: dict[str, Any] = {}

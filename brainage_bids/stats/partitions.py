@@ -64,10 +64,10 @@ def balanced_parts(
     for start in range(0, names.size, parts):
         block = order[start : start + parts]
         part[block] = generator.permutation(parts)[: block.size]
-    whole = np.bincount(cell, minlength=10 * kinds.size) + 0.5
-    divergence = [_divergence(np.bincount(cell[part == number], minlength=10 * kinds.size) + 0.5, whole) for number in range(parts)]
-    ranks = np.argsort(divergence, kind="stable")
-    use = {int(ranks[0]): "validation", int(ranks[1]): "test"}
+    cells = 10 * kinds.size
+    whole = np.bincount(cell, minlength=cells) + 0.5
+    divergence = [_divergence(np.bincount(cell[part == number], minlength=cells) + 0.5, whole) for number in range(parts)]
+    use = dict(zip(np.argsort(divergence, kind="stable").tolist(), ("validation", "test")))
     method = "KL(part || whole) of age decile x project, +0.5"
     rows = [
         tidy(method, int((part == number).sum()), _ASSUMPTIONS, part=number, divergence=divergence[number], use=use.get(number, "train"))

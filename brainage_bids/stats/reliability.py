@@ -74,12 +74,12 @@ def intraclass_correlation(values: np.ndarray, level: float = 0.95) -> Agreement
     if values.ndim < 2 or values.shape[0] < 2 or values.shape[1] < 2:
         raise UnusableInput(f"Agreement needs two people and two sessions at least; got {values.shape[:2]}.")
     n, k = values.shape[:2]
+    flat = np.ptp(values, axis=(0, 1)) <= 1e-12 * np.abs(values).max(axis=(0, 1))
     values = values - values.mean(axis=(0, 1))
     people, sessions = values.mean(axis=1), values.mean(axis=0)
     rows = k * np.sum(people**2, axis=0) / (n - 1)
     columns = n * np.sum(sessions**2, axis=0) / (k - 1)
     error = np.sum((values - people[:, None] - sessions[None]) ** 2, axis=(0, 1)) / ((n - 1) * (k - 1))
-    flat = rows + columns + error <= 1e-24
     with np.errstate(invalid="ignore", divide="ignore"):
         icc = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
         consistency = (rows - error) / (rows + (k - 1) * error)
