@@ -1,8 +1,10 @@
-"""Do tests and intervals keep what they say? Nulls rejected in 5 % of simulated tables, intervals that hold the truth in 95 %.
+"""Do tests and intervals keep what they say? Nulls rejected in 5 % of simulated tables, intervals that hold the truth in 95 %,
+planted effects found as often as their power says.
 
 python benchmarks/calibration.py [--tables 200] [--only WORD]
 
-Prints a table: how often each null was rejected or each interval held the truth, and the band in which 95 % of counts lie.
+Prints a table: how often each null was rejected, each effect found or each interval held the truth, and the band in which 95 % of
+counts lie.
 """
 
 from __future__ import annotations
@@ -251,9 +253,40 @@ def _followed(draw: Draw, slope: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     return rates[people] * (years - 65) + draw.normal(0, 2, 90), years, people.astype(str)
 
 
-CHECKS: dict[str, Check] = {name: check for name, check in globals().items() if name.startswith(("null_", "holds_"))}
+def power_welch(draw: Draw) -> bool:
+    """A shift of half a standard deviation, 64 a group."""
+    return _p(compare_means(draw.normal(0.5, 1, 64), draw.normal(0, 1, 64)))
+
+
+def power_ancova(draw: Draw) -> bool:
+    """The same shift with an age that explains half of the variance: that of .71 without."""
+    age, group = draw.normal(size=66), np.repeat(["a", "b"], 33)
+    values = math.sqrt(0.5) * (age + draw.normal(size=66)) + 0.5 * (group == "a")
+    return _p(analysis_of_variance(values, group, {"age": age})[0])
+
+
+def power_paired(draw: Draw) -> bool:
+    """Two models of 50 people, one with a larger error, by the power of the t-test of their differences."""
+    age, people = draw.uniform(20, 80, 50), [f"p{i}" for i in range(50)]
+    sizes = np.abs(draw.normal(0, 5, 50)) + 5
+    first, second = age + sizes, age + sizes + draw.normal(0.4, 1, 50)
+    return _p(compare_models(age, first, second, people, n_resamples=10))
+
+
+CHECKS: dict[str, Check] = {name: check for name, check in globals().items() if name.startswith(("null_", "holds_", "power_"))}
 AT_MOST = ("null_adjusted_pairs", "null_windows")
 """Families after Bonferroni, whose rate may lie below 5 %."""
+
+
+def expected(name: str) -> float:
+    """How often a check is to be true: the level, the coverage, or the power that theory says."""
+    if name.startswith("power_"):
+        from statsmodels.stats.power import TTestIndPower, TTestPower
+
+        if name == "power_paired":
+            return float(TTestPower().power(0.4, 50, 0.05))
+        return float(TTestIndPower().power(0.5, 64, 0.05) if name == "power_welch" else TTestIndPower().power(math.sqrt(0.5), 33, 0.05))
+    return 0.05 if name.startswith("null_") else 0.95
 
 
 def count(check: Check, tables: int, seed: int = 0) -> int:
@@ -277,7 +310,7 @@ def main() -> None:
     for name, check in CHECKS.items():
         if args.only in name:
             found = count(check, args.tables)
-            low, high = band(args.tables, 0.05 if name.startswith("null_") else 0.95)
+            low, high = band(args.tables, expected(name))
             low = 0 if name in AT_MOST else low
             inside = "" if low <= found <= high else " **outside**"
             share, limits = 100 * found / args.tables, f"{100 * low / args.tables:.1f}–{100 * high / args.tables:.1f} %"

@@ -219,7 +219,9 @@ def _effects(moments: np.ndarray, size: int, interaction: bool, scale: np.ndarra
 def _solve(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve every system; NaN where a draw has one that cannot be solved."""
     size = left.shape[-1]
-    well = np.linalg.cond(left) < 1e13
+    diagonal = np.einsum("...ii->...i", left)
+    sign, size_of = np.linalg.slogdet(left)
+    well = (sign > 0) & (size_of > np.log(np.maximum(diagonal, 1e-300)).sum(axis=-1) + math.log(1e-12))  # Hadamard's ratio
     safe = np.where(well[:, None, None], left, np.eye(size))
     solved = np.linalg.solve(safe, right[..., None])[..., 0]
     return np.where(well[:, None], solved, np.nan)

@@ -7,7 +7,21 @@ import pytest
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "calibration.py"
 TABLES = 200
-SLOW = ("mixed", "windows", "formula", "coefficient", "sign_flip", "shuffle", "mediation", "acme", "ade", "mae", "slope", "within")
+SLOW = (
+    "mixed",
+    "windows",
+    "formula",
+    "coefficient",
+    "sign_flip",
+    "shuffle",
+    "mediation",
+    "acme",
+    "ade",
+    "mae",
+    "slope",
+    "within",
+    "paired",
+)
 
 
 def _load():
@@ -23,7 +37,7 @@ QUICK = [name for name in calibration.CHECKS if not any(word in name for word in
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_checks(name):
-    low, high = calibration.band(TABLES, 0.05 if name.startswith("null_") else 0.95)
+    low, high = calibration.band(TABLES, calibration.expected(name))
     found = calibration.count(calibration.CHECKS[name], TABLES)
     assert (0 if name in calibration.AT_MOST else low) <= found <= high
 
