@@ -7,7 +7,7 @@ import pytest
 import statsmodels.formula.api as smf
 from neuroHarmonize import harmonizationApply, harmonizationLearn
 
-from brainage_bids.cohort.harmonise import NOT_HARMONISED, Harmonisation, fit_harmonisation
+from brainage_bids.cohort.harmonise import NOT_HARMONISED, OUTSIDE, Harmonisation, fit_harmonisation
 from brainage_bids.cohort.saving import load, save
 from brainage_bids.cohort.sites import NO_OFFSET, SiteOffsets, fit_site_offsets
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -108,6 +108,14 @@ def test_unseen_sites_are_never_silent(tmp_path):
     assert np.isfinite(found["v1"][1])
     with pytest.raises(BadConfiguration, match="not 'keep'"):
         fitted.transform(new, ["a"] * 3, unseen="keep")
+
+
+def test_ages_outside_the_reference_are_flagged():
+    table, site = features()
+    fitted = fit_harmonisation({**table, "sex": np.where(table["sex"] == 1, "M", "F")}, site, ["v1", "v2"], ["age", "sex"])
+    new = {"v1": [100.0, 90.0], "v2": [80.0, 70.0], "age": [50.0, 95.0], "sex": ["F", "M"]}
+    assert fitted.transform(new, ["a", "b"])[1] == [(), (OUTSIDE,)]
+    assert fitted.transform(new, ["a", "d"], unseen="flag")[1] == [(), (NOT_HARMONISED,)]
 
 
 def test_refuses():
