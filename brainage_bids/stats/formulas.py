@@ -104,8 +104,9 @@ def fit_mixed(table: Columns, formula: str, participants: Sequence[str], *, leve
     -------
     list of Row
         ``term, estimate, se, low, high, t, df, p`` a fixed effect, by the t distribution with people − fixed effects degrees of freedom
-        (the normal one rejects too often with tens of people; for what changes between a person's visits this is cautious); then ``between people`` and ``within people`` with the standard
-        deviations as ``estimate``. If nothing can be fitted, one row that says why.
+        (the normal one rejects too often with tens of people; for what changes between a person's visits this is cautious); then
+        ``between people`` and ``within people`` with the standard deviations as ``estimate``. If nothing can be fitted, one row that
+        says why.
 
     Raises
     ------
