@@ -21,9 +21,9 @@ from brainage_bids.models.card import ModelCard
 from brainage_bids.models.registry import find_model
 from brainage_bids.models.volumes import VolumeModel, log_shares, map_volumes
 from brainage_bids.models.volumes_folder import load_volumes
+from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import sign_flip_test
-from brainage_bids.training.splits import participant_folds
 from brainage_bids.training.volumes_calibrate import FEWEST, People, brain_ages, calibrate, read_people
 from brainage_bids.training.volumes_table import read_volume_table
 

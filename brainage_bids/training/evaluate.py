@@ -9,11 +9,11 @@ from statistics import NormalDist
 import numpy as np
 
 from brainage_bids.records import BadDataset
+from brainage_bids.stats.folds import repeated_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import SignFlip, sign_flip_test
 from brainage_bids.training.collect import TrainingData
 from brainage_bids.training.gpr import Choice, Grid, choose, fit_model, fit_predict, prepare
-from brainage_bids.training.splits import repeated_folds
 
 COVERAGE_LEVEL = 0.95
 

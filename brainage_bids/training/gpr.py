@@ -15,8 +15,8 @@ import numpy as np
 from brainage_bids.models.features import CELL_MM
 from brainage_bids.models.gpr import GprModel, correlation, project
 from brainage_bids.models.regressor import Kernel, Regressor, Spread, fit_regressor, rbf_kernel, squared_distances
+from brainage_bids.stats.folds import participant_folds
 from brainage_bids.training.collect import TrainingData
-from brainage_bids.training.splits import participant_folds
 
 Features = Literal["maps", "volumes", "both"]
 MASK_THRESHOLD = 0.1

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainage_bids.models.regressor import Kernel, Regressor, fit_regressor
-from brainage_bids.training.splits import participant_folds
+from brainage_bids.stats.folds import participant_folds
 
 SMALLEST_SITE = 20
 """Sites with fewer people are not left out by themselves."""

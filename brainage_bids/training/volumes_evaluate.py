@@ -9,10 +9,10 @@ from statistics import NormalDist
 import numpy as np
 
 from brainage_bids.models.card import Errors, GroupError
+from brainage_bids.stats.folds import repeated_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import SignFlip, sign_flip_test
 from brainage_bids.training.folder import measure
-from brainage_bids.training.splits import repeated_folds
 from brainage_bids.training.volumes import Candidate, Choice, choose, fit, site_folds
 from brainage_bids.training.volumes_table import VolumeTable
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainage_bids.stats.permutation import sign_flip_test
+from brainage_bids.stats.permutation import shuffle_test, sign_flip_test
 
 
 def test_against_all_sign_patterns():
@@ -48,3 +48,36 @@ def test_p_is_uniform_without_a_difference():
 def test_refuses_what_cannot_be_paired(errors):
     with pytest.raises(ValueError, match="The test needs"):
         sign_flip_test(*map(np.array, errors))
+
+
+def test_rows_of_a_person_flip_together():
+    generator = np.random.default_rng(5)
+    first, second = generator.normal(0, 4, 9), generator.normal(0, 6, 9)
+    people = ["a", "a", "a", "b", "c", "c", "d", "e", "f"]
+    differences = np.abs(first) - np.abs(second)
+    sums = np.array([sum(d for d, who in zip(differences, people) if who == name) for name in "abcdef"])
+    exact = np.mean([abs(sums @ signs) >= abs(sums.sum()) - 1e-12 for signs in itertools.product([-1, 1], repeat=6)])
+    found = sign_flip_test(first, second, n_permutations=20_000, participants=people)
+    assert found.p == pytest.approx(exact, abs=0.012)
+    assert found.difference == pytest.approx(differences.mean())
+    alone = sign_flip_test(first, second, participants=list("abcdefghi"))
+    assert alone.p == sign_flip_test(first, second).p
+    with pytest.raises(ValueError, match="person of each of the 9"):
+        sign_flip_test(first, second, participants=["a"])
+
+
+def test_shuffle_against_scipy():
+    generator = np.random.default_rng(3)
+    first, second = generator.normal(0, 4, 40), generator.normal(0, 6, 40)
+    sizes = np.abs(first), np.abs(second)
+    expected = stats.permutation_test(sizes, lambda a, b: a.mean() - b.mean(), n_resamples=20_000, rng=1).pvalue
+    found = shuffle_test(first, second, n_permutations=20_000)
+    assert found.p == pytest.approx(expected, abs=0.01)
+    assert found.difference == pytest.approx(sizes[0].mean() - sizes[1].mean())
+
+
+def test_shuffle_finds_less_where_errors_go_together():
+    generator = np.random.default_rng(4)
+    errors = generator.normal(0, 6, 60)
+    worse = np.sign(errors) * (np.abs(errors) + generator.normal(0.4, 0.5, 60))
+    assert sign_flip_test(errors, worse).p < 0.01 < 0.3 < shuffle_test(errors, worse).p

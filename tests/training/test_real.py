@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import error_metrics
 from brainage_bids.training.collect import TrainingData
 from brainage_bids.training.gpr import Grid, Prepared, choose, fit_predict
-from brainage_bids.training.splits import participant_folds
 
 REAL = Path(os.environ.get("BRAINAGE_TEST_DATA", Path(__file__).resolve().parents[2] / ".." / "shared" / "data"))
 

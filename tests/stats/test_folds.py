@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainage_bids.training.splits import participant_folds, repeated_folds
+from brainage_bids.stats.folds import participant_folds, repeated_folds
 
 cohorts = st.lists(st.sampled_from([f"sub-{i:02d}" for i in range(25)]), min_size=8, max_size=60).filter(lambda rows: len(set(rows)) >= 5)
 
