@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -120,12 +121,17 @@ def curve(values: tuple[float, ...], brain_age: float) -> float:
     >>> round(curve((11, 16, 25, 40, 51), 60.0), 6)
     25.0
     """
+    ages, logs = NORM_AGES, [math.log(value) for value in values]
+    inside = min(max(brain_age, ages[0]), ages[-1])
+    return math.exp(float(_through(values)(inside)) + (logs[-1] - logs[-2]) / (ages[-1] - ages[-2]) * max(0.0, brain_age - ages[-1]))
+
+
+@cache
+def _through(values: tuple[float, ...]):
+    """The curve of `curve` in logarithms, made once: a cohort of thousands asks for it hundreds of thousands of times."""
     from scipy.interpolate import PchipInterpolator
 
-    ages, logs = np.array(NORM_AGES), np.log(values)
-    through = PchipInterpolator(ages, logs)
-    inside = float(np.clip(brain_age, ages[0], ages[-1]))
-    return float(np.exp(through(inside) + (logs[-1] - logs[-2]) / (ages[-1] - ages[-2]) * max(0.0, brain_age - ages[-1])))
+    return PchipInterpolator(np.array(NORM_AGES), np.log(values))
 
 
 def median(name: str, sex: str, brain_age: float) -> float:
