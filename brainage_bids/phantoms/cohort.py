@@ -131,7 +131,7 @@ class Cohort:
             self.participant_id(number), None, age, gap, sex, "patient" if patient else "control", pattern, self.scanners[0],
             anatomy_seed=_seed(design, number, ANATOMY), visit_seed=0,
         )  # fmt: skip
-        base = replace(base, standing=_standing(design, number, base))
+        base = replace(base, standing=_standing(design, number, replace(base, age=age + design.since_first[-1])))
         visits = tuple(self._visit(base, number, k, years) for k, years in enumerate(design.since_first))
         return Person(number, visits, risks, e4, self._blood(number, visits, e4, risks))
 
