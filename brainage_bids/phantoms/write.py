@@ -58,15 +58,15 @@ def visit_folder(root: Path, visit: Visit) -> Path:
     return root / visit.participant_id / (visit.session_id or "") / "anat"
 
 
-def check_place(out: Path, design: Design) -> None:
-    """See that a folder is empty or holds the same cohort, and write its design there.
+def check_place(out: Path, design: Design, place: Path = TRUTH / "design.json") -> None:
+    """See that a folder is empty or holds the same cohort, and write its design there, at `place`.
 
     Raises
     ------
     BadConfiguration
         If it holds something else, or a cohort of another design.
     """
-    path = out / TRUTH / "design.json"
+    path = out / place
     if path.exists():
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
