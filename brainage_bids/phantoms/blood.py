@@ -7,7 +7,7 @@ the median times 1 + e + s·ε instead.
 
 Medians and spreads of glucose, triglycerides, cholesterol, ApoB, homocysteine and NfL are least-squares fits, piecewise linear in
 age, to the medians and the 10th and 90th percentiles of US adults in NHANES (public domain, US National Center for Health
-Statistics). For the others there are no norms: medians are of the order that the assays give, and the direction of ageing is that of
+Statistics); spreads of glucose and NfL are less by what diabetes and the gap add. For the others there are no norms: medians are of the order that the assays give, and the direction of ageing is that of
 Ren et al. 2021 (doi:10.1002/hbm.25805), where ApoA1 and Aβ40 rose with age, and VLDLR and the ratio Aβ42/Aβ40 fell. All amounts of
 effects are our choice; who analyses a cohort can look them up in its ``effects.json``.
 """
@@ -81,7 +81,7 @@ MARKERS: tuple[Marker, ...] = (
            male=0.06, e4=0.05, source=NHANES),
     Marker("HCY", "Homocysteine", "umol/L", ADULT, (6.975, 7.254, 8.214, 8.875, 10.960), (0.256, 0.270), (0.263, 0.314),
            male=0.15, gap=0.008, source=NHANES),
-    Marker("NFL", "Neurofilament light chain", "pg/mL", NFL_AGES, (7.736, 9.415, 11.542, 18.075, 26.118), (0.458, 0.354), (0.645, 0.578),
+    Marker("NFL", "Neurofilament light chain", "pg/mL", NFL_AGES, (7.736, 9.415, 11.542, 18.075, 26.118), (0.440, 0.330), (0.630, 0.540),
            gap=0.030, patient=0.25, source=NHANES),
     Marker("TREM2", "Triggering receptor expressed on myeloid cells 2", "ng/mL", _ENDS, (4.2, 5.2), (0.45, 0.45), (0.50, 0.50), gap=0.008),
     Marker("Abeta40", "Amyloid beta 1-40", "pg/mL", _ENDS, (200.0, 310.0), (0.16, 0.16), (0.16, 0.16), gap=0.006, normal=True),

@@ -51,6 +51,7 @@ No image was processed for these files. They were drawn by brainage-phantom to t
 """
 TRUTH_IGNORED = ["participants.*", "effects.json", "design.json", "*_atrophy.*", "*_iron.*", "*_morph.*", "*_parameters.json"]
 RAW_IGNORED = ["*_swi.nii.gz", "*_swi.json"]
+"""Names that the validator does not know; besides, it takes a person in two rows of a phenotype table, one a session, for an error."""
 
 
 def visit_folder(root: Path, visit: Visit) -> Path:
@@ -112,7 +113,7 @@ def write_roots(out: Path, design: Design) -> None:
         write_text(out / TABLES / ".bidsignore", "\n".join(io_spec()["bidsignore"] + ["brainage.json"]) + "\n")
         sink_json({"Name": "Simulated outputs of brainage_bids", **derivative}, out / TABLES / "dataset_description.json")
     write_text(out / "README.md", RAW_README.format(version=__version__))
-    write_text(out / ".bidsignore", "\n".join(RAW_IGNORED) + "\n")
+    write_text(out / ".bidsignore", "\n".join(RAW_IGNORED + ["phenotype/blood.*"] * (design.sessions > 1)) + "\n")
     raw = {
         "Name": "A phantom cohort",
         "BIDSVersion": BIDS_VERSION,
