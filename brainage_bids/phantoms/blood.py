@@ -7,9 +7,10 @@ the median times 1 + e + s·ε instead.
 
 Medians and spreads of glucose, triglycerides, cholesterol, ApoB, homocysteine and NfL are least-squares fits, piecewise linear in
 age, to the medians and the 10th and 90th percentiles of US adults in NHANES (public domain, US National Center for Health
-Statistics); spreads of glucose and NfL are less by what diabetes and the gap add. For the others there are no norms: medians are of the order that the assays give, and the direction of ageing is that of
-Ren et al. 2021 (doi:10.1002/hbm.25805), where ApoA1 and Aβ40 rose with age, and VLDLR and the ratio Aβ42/Aβ40 fell. All amounts of
-effects are our choice; who analyses a cohort can look them up in its ``effects.json``.
+Statistics); spreads of glucose and NfL are less by what diabetes and the gap add. For the others there are no norms: medians are of
+the order that the assays give, and the direction of ageing is that of Ren et al. 2021 (doi:10.1002/hbm.25805), where ApoA1 and Aβ40
+rose with age, and VLDLR and the ratio Aβ42/Aβ40 fell. All amounts of effects are our choice; who analyses a cohort can look them up
+in its ``effects.json``.
 """
 
 from __future__ import annotations

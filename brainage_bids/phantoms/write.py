@@ -17,12 +17,13 @@ import numpy as np
 from brainage_bids import __version__
 from brainage_bids.bids.dataset import BIDS_VERSION
 from brainage_bids.bids.names import derivative_path, io_spec
+from brainage_bids.bids.sidecars import image_sidecar
 from brainage_bids.bids.sink import sidecar_path, sink_image, sink_json, sink_table
 from brainage_bids.phantoms import blood, cohort, scanners, simulated
 from brainage_bids.phantoms.design import Design, differences
 from brainage_bids.phantoms.people import Visit
 from brainage_bids.phantoms.tables import write_text
-from brainage_bids.records import SPACE, BadConfiguration
+from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
     from brainage_bids.phantoms.render import Rendering
@@ -111,7 +112,8 @@ def write_roots(out: Path, design: Design) -> None:
     if design.tables_only or design.model_space:
         write_text(out / TABLES / "README.md", TABLES_README)
         write_text(out / TABLES / ".bidsignore", "\n".join(io_spec()["bidsignore"] + ["brainage.json"]) + "\n")
-        sink_json({"Name": "Simulated outputs of brainage_bids", **derivative}, out / TABLES / "dataset_description.json")
+        linked = derivative | {"DatasetLinks": {"raw": "../..", "truth": "../truth"}}
+        sink_json({"Name": "Simulated outputs of brainage_bids", **linked}, out / TABLES / "dataset_description.json")
     write_text(out / "README.md", RAW_README.format(version=__version__))
     write_text(out / ".bidsignore", "\n".join(RAW_IGNORED + ["phenotype/blood.*"] * (design.sessions > 1)) + "\n")
     raw = {
@@ -171,25 +173,42 @@ def write_visit(out: Path, design: Design, visit: Visit, rendering: Rendering) -
 
 
 def write_model_space(out: Path, design: Design, visit: Visit, maps: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> None:
-    """Write maps on a model's grid under the names by which models find them, and the parameters of the visit."""
-    from brainage_bids.imaging.grids import GRIDS
+    """Write maps on a model's grid under the names by which models find them, and the parameters of the visit.
+
+    Parameters
+    ----------
+    maps : mapping
+        Modulated ``GM``, ``WM``, ``CSF`` on the grid of 1.5 mm, or ``T1w`` on that of 2 mm.
+    volumes : mapping
+        mL, what is true.
+    """
     from brainage_bids.imaging.smooth import smooth
 
-    root, files = out / TABLES, []
-    ids = (visit.participant_id, visit.session_id)
+    files = []
     for name, array in maps.items():
         if name == "T1w":
-            path, grid = derivative_path(root, "t1w_mni", *ids, res="2"), GRIDS["2"]
-            sidecar = {"Description": "Simulated T1w on the template's grid.", "SkullStripped": True, "SpatialReference": SPACE}
-            files.append(sink_image(_nifti(array.astype(np.float32), grid.affine), path, {**sidecar, "Resolution": "2 mm"}))
+            files.append(_sink_on_grid(out, visit, "t1w_mni", "2", array, res="2"))
             continue
-        grid = GRIDS["1p5"]
-        sidecar = {"Description": f"Simulated, modulated {name}.", "SpatialReference": SPACE, "Resolution": "1.5 mm"}
-        widths = {"modulated": array, "modulated_smooth": smooth(array, 4.0, (1.5, 1.5, 1.5))}
-        for key, values in widths.items():
-            path = derivative_path(root, key, *ids, label=name)
-            files.append(sink_image(_nifti(values.astype(np.float32), grid.affine), path, sidecar))
+        files.append(_sink_on_grid(out, visit, "modulated", "1p5", array, label=name))
+        files.append(_sink_on_grid(out, visit, "modulated_smooth", "1p5", smooth(array, 4.0, (1.5, 1.5, 1.5)), label=name))
     _write_parameters(out, design, visit, volumes, {}, files)
+
+
+def _sink_on_grid(out: Path, visit: Visit, key: str, grid: str, array: np.ndarray, **entities: str) -> Path:
+    from brainage_bids.imaging.grids import GRIDS
+
+    ids = (visit.participant_id, visit.session_id)
+    truth = visit_folder(Path(), visit) / f"{visit.stem}_{PARAMETERS}"
+    sidecar = image_sidecar(
+        key,
+        *ids,
+        sources=[f"bids:truth:{truth.as_posix()}"],
+        skull_stripped=True,
+        extra={"SeriesDescription": "simulated straight on this grid; there is no raw image"},
+        **entities,
+    )
+    image = _nifti(np.asarray(array, np.float32), GRIDS[grid].affine, code="mni")
+    return sink_image(image, derivative_path(out / TABLES, key, *ids, **entities), sidecar)
 
 
 def _write_parameters(
@@ -211,11 +230,11 @@ def _as_integers(array: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(array), 0, np.iinfo(np.int16).max).astype(np.int16)
 
 
-def _nifti(array: np.ndarray, affine: np.ndarray):
+def _nifti(array: np.ndarray, affine: np.ndarray, code: str = "scanner"):
     import nibabel as nib
 
     image = nib.Nifti1Image(array, affine)
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
+    image.set_sform(affine, code=code)
+    image.set_qform(affine, code=code)
     image.header.set_xyzt_units("mm")
     return image

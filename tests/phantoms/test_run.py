@@ -10,8 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainage_bids.bids.names import find_derivatives
 from brainage_bids.bids.query import collect
 from brainage_bids.bids.tables import read_tsv
+from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.phantoms import run
 from brainage_bids.phantoms.ageing import lesion_volume, target_volumes
 from brainage_bids.phantoms.cohort import Cohort
@@ -146,6 +148,31 @@ def test_tables_alone_are_valid_bids(tmp_path):
         run.make_cohort(out, Design(participants=12, tables_only=True, sessions=sessions))
         for dataset in (out, out / TRUTH, out / TABLES):
             assert errors_of(dataset) == []
+
+
+@pytest.mark.parametrize("kind", ["tissues", "T1w"])
+def test_maps_on_a_model_s_grid_lie_where_models_look(tmp_path, monkeypatch, kind):
+    def maps(visit, kind, *, voxel_mm, anatomies=None):
+        grid = GRIDS["2" if kind == "T1w" else "1p5"]
+        assert voxel_mm == grid.voxel_mm
+        one = np.zeros(grid.shape, np.float32)
+        one[40:50, 50:60, 40:50] = 0.5
+        return {name: one for name in (("T1w",) if kind == "T1w" else ("GM", "WM"))}
+
+    monkeypatch.setattr(run.rendering, "model_space", maps)
+    design, out = Design(participants=2, model_space=kind), tmp_path / "cohort"
+    assert run.make_cohort(out, design) == 2
+    if kind == "T1w":
+        (found,) = find_derivatives(out / TABLES, "t1w_mni", "sub-001")
+        assert nib.load(found.path).shape == GRIDS["2"].shape
+    else:
+        sharp, smooth = (find_derivatives(out / TABLES, key, "sub-001", label="GM")[0].path for key in ("modulated", "modulated_smooth"))
+        assert (
+            nib.load(sharp).get_fdata().sum() == pytest.approx(500, rel=1e-5) == pytest.approx(nib.load(smooth).get_fdata().sum(), rel=1e-3)
+        )
+        assert np.allclose(nib.load(sharp).affine, GRIDS["1p5"].affine)
+    assert errors_of(out / TABLES) == [] and errors_of(out) == []
+    assert run.make_cohort(out, design) == 0
 
 
 def test_nothing_partial_and_no_word_of_the_place_is_left(tmp_path, painted):
