@@ -8,7 +8,7 @@ the median times 1 + e + s·ε instead.
 Medians and spreads of glucose, triglycerides, cholesterol, ApoB, homocysteine and NfL are least-squares fits, piecewise linear in
 age, to the medians and the 10th and 90th percentiles of US adults in NHANES (public domain, US National Center for Health
 Statistics); spreads of glucose and NfL are less by what diabetes and the gap add. For the others there are no norms: medians are of
-the order that the assays give, and the direction of ageing is that of Ren et al. 2021 (doi:10.1002/hbm.25805), where ApoA1 and Aβ40
+the order that the assays give, and the direction of ageing is that of Ren et al. 2021 (doi:10.1002/hbm.25748), where ApoA1 and Aβ40
 rose with age, and VLDLR and the ratio Aβ42/Aβ40 fell. All amounts of effects are our choice; who analyses a cohort can look them up
 in its ``effects.json``.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 NHANES = "medians, p10 and p90 by age of NHANES (US National Center for Health Statistics), fitted piecewise linearly"
-CHOSEN = "no norm: order of magnitude of the assay, direction of ageing after Ren et al. 2021, doi:10.1002/hbm.25805"
+CHOSEN = "no norm: order of magnitude of the assay, direction of ageing after Ren et al. 2021, doi:10.1002/hbm.25748"
 ADULT, NFL_AGES = (22.5, 37.5, 52.5, 67.5, 82.5), (22.5, 37.5, 52.5, 67.5, 77.5)
 KEPT = 0.9
 """Share of the variance of ε that stays with a person from visit to visit; the rest is new at each."""

@@ -139,7 +139,7 @@ def write_raw_tables(out: Path, design: Design, participants: Iterable[Mapping],
         sink_json(SESSIONS, out / "sessions.json")
     if design.blood:
         measured = {
-            "MeasurementToolMetadata": {"Description": "Simulated fasting blood; parameters of Ren et al. 2021, doi:10.1002/hbm.25805"}
+            "MeasurementToolMetadata": {"Description": "Simulated fasting blood; parameters of Ren et al. 2021, doi:10.1002/hbm.25748"}
         }
         sink_table(taken, out / "phenotype" / "blood.tsv", {**IDENTIFIERS, **blood.columns()}, sidecar=measured)
 
