@@ -217,6 +217,23 @@ def sweep_partial(out_dir: Path | str, participant_id: str) -> list[Path]:
     return sorted(removed)
 
 
+def sweep_stale(root: Path | str) -> list[Path]:
+    """Remove what killed runs left anywhere below a folder: temporary files whose process is dead, or older than an hour.
+
+    Returns
+    -------
+    list of Path
+        The files removed, sorted.
+    """
+    removed = []
+    for path in _files(Path(root), recursive=True):
+        match = PARTIAL.fullmatch(path.name)
+        if match is not None and _is_stale(path, match):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return sorted(removed)
+
+
 def _partial_name(name: str) -> str:
     stem, dot, extension = name.partition(".") if not name.startswith(".") else (name.strip("."), "", "")
     mark = f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial"

@@ -89,6 +89,8 @@ class Design:
         BadConfiguration
             One sentence: the option, its value, and what it may be.
         """
+        object.__setattr__(self, "ages", tuple(float(age) for age in self.ages))
+        object.__setattr__(self, "years_between", tuple(float(years) for years in self.years_between))
         low, high = self.ages
         checks = (
             (1 <= self.participants <= 999_999, f"--participants is {self.participants}; give 1 to 999999."),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
+from brainage_bids.bids.sink import sweep_stale
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.phantoms import render as rendering
 from brainage_bids.phantoms.ageing import lesion_volume, target_volumes
@@ -74,6 +76,7 @@ def make_cohort(out: Path, design: Design, *, anatomies: Path | None = None, job
     if is_complete(out) and design.tables_only:
         return 0
     people = Cohort(design)
+    sweep_stale(out)
     told = progress or (lambda done, total: None)
     write_effects(out, design)
     if design.tables_only:
@@ -171,8 +174,8 @@ def _work(function: Callable[[Task], Any], jobs: int, todo: list[Task]) -> Itera
         for task in todo:
             yield task, function(task)
         return
-    tasks = iter(todo)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    tasks, others = iter(todo), set(active_children())
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent) as pool:
 
         def send(count: int) -> dict[Future, Task]:
             return {pool.submit(function, task): task for task in islice(tasks, count)}
@@ -190,7 +193,13 @@ def _work(function: Callable[[Task], Any], jobs: int, todo: list[Task]) -> Itera
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(active_children()) - others:  # nobody waits for what is not wanted any more
+                child.terminate()
             raise
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=2)

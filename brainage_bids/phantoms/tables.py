@@ -58,6 +58,7 @@ TRUTH: Mapping[str, Mapping[str, Any]] = {
         for law in LAWS
     },
     **{f"{name}_ml": {"Description": f"True volume: {name.replace('_', ' ')}", "Units": "mL"} for name in VOLUMES},
+    "microbleeds": {"Description": "Number of microbleeds; n/a where nothing is painted"},
     **{f"iron_{name}": {"Description": f"Iron in the {name}", "Units": "mg/kg"} for name in ("pallidum", "putamen", "caudate")},
 }
 """A row a visit."""
@@ -119,6 +120,7 @@ def truth_row(person: Person, visit: Visit, volumes: Mapping[str, float]) -> dic
         blood.APOE: person.e4,
         **{f"standing_{law}": visit.standing.get(law) for law in LAWS},
         **{f"{name}_ml": None if volumes.get(name) is None else round(float(volumes[name]), 4) for name in VOLUMES},
+        "microbleeds": None if volumes.get("microbleeds") is None else int(volumes["microbleeds"]),
         **{f"iron_{name}": round(value, 2) for name, value in grams.items()},
     }
 

@@ -1,8 +1,11 @@
 """``brainage-phantom``: fast help, both spellings, exit codes, progress."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -67,6 +70,27 @@ def test_a_cohort_and_its_rerun(tmp_path, capsys):
     assert main([str(out), *TABLES, "--participants", "12", "--patients", "3"]) == 0 and "0 made" in capsys.readouterr().out
     assert main([str(out), *TABLES, "--participants", "12"]) == 78
     assert "patients: 3 there, 0 here" in capsys.readouterr().err
+
+
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(tmp_path):
+    options = [*TABLES[:1], "--jobs", "2", "--participants", "600", "--sessions", "2"]
+    command = [sys.executable, "-m", "brainage_bids.cli.phantom"]
+    assert subprocess.run([*command, str(tmp_path / "whole"), *options], capture_output=True).returncode == 0
+    out = tmp_path / "killed"
+    for sign in ("derivatives/truth/effects.json", "sub-260"):
+        process = subprocess.Popen([*command, str(out), *options], stderr=subprocess.DEVNULL, start_new_session=True)
+        until = time.monotonic() + 60
+        while process.poll() is None and not (out / sign).exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "dataset_description.json").exists()
+    assert subprocess.run([*command, str(out), *options], capture_output=True).returncode == 0
+    contents = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (out, tmp_path / "whole")
+    ]
+    assert contents[0] == contents[1]
 
 
 def test_rings(tmp_path, capsys):
