@@ -104,7 +104,8 @@ def sidecar(scanner: Scanner, modality: str) -> dict[str, Any]:
         "RepetitionTime": sequence.tr,
         "EchoTime": sequence.te,
         "FlipAngle": sequence.flip,
-        "VoxelSize": list(sequence.voxel_mm),
+        "AcquisitionVoxelSize": list(sequence.voxel_mm),
+        "SliceThickness": sequence.voxel_mm[2],
     }
     if sequence.ti:
         content["InversionTime"] = sequence.ti

@@ -31,6 +31,8 @@ from brainage_bids.records import AgeEstimate, Session
 
 VOLUME_ERROR = 0.01
 """Standard deviation of the logarithm of a measured volume."""
+FLAGGED_MOTION = 0.5
+"""Visits with stronger motion have the flag ``motion_suspected``."""
 NORMAL_95 = 1.959964
 
 
@@ -105,7 +107,7 @@ def read_ages(design: Design, person: Person, scanner_numbers: tuple[int, ...]) 
             centre(design) + model.slope * (visit.brain_age - centre(design)) + offset + model.person_sd * mine + model.visit_sd * new
             for model, mine, new in zip(models, own, fresh)
         ]
-        visits.append([_estimate(model, float(age)) for model, age in zip(models, ages)])
+        visits.append([_estimate(model, float(age), visit) for model, age in zip(models, ages)])
     return visits
 
 
@@ -189,7 +191,7 @@ class Writer:
         ]
 
 
-def _estimate(model: Reader, age: float) -> AgeEstimate:
+def _estimate(model: Reader, age: float, visit: Visit) -> AgeEstimate:
     return AgeEstimate(
         model=model.name,
         modality=model.modality,
@@ -201,7 +203,7 @@ def _estimate(model: Reader, age: float) -> AgeEstimate:
         high=age + NORMAL_95 * model.sd,
         interval_level=0.95,
         interval_method="gaussian",
-        flags=(),
+        flags=("motion_suspected",) * (visit.motion > FLAGGED_MOTION),
         model_sha256=model.sha256,
     )
 

@@ -43,10 +43,12 @@ def estimates(cohort):
 
 
 def test_everybody_has_a_row_a_model(truth, estimates):
+    assert sum(row["motion"] > 0.5 for row in truth.values()) > 20
     assert len(truth) == 1000 and len(estimates) == 1000 * len(readers(DESIGN))
     for (person, session, _), row in estimates.items():
         assert row["age"] == truth[person, session]["age"]
         assert row["pad"] == pytest.approx(row["brain_age"] - row["age"], abs=1e-6)
+        assert row["flags"] == ("motion_suspected" if truth[person, session]["motion"] > 0.5 else None)
         assert row["brain_age_low"] < row["brain_age"] < row["brain_age_high"]
 
 
