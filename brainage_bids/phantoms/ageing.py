@@ -248,9 +248,9 @@ def iron(visit: Visit) -> dict[str, float]:
 
 
 def microbleeds(visit: Visit) -> float:
-    """Expected number of microbleeds: none up to 45 years, 0.4 at 60 and 2.7 at 80 in the median.
+    """Expected number of microbleeds: none up to 45 years, 0.2 at 60 and 1.0 at 80 in the median.
 
     About one in six people has one at 60, one in three at 80 (Poels et al., Stroke 41:S103, 2010): most of the spread is between people.
     """
     grown = math.exp(max(0.0, visit.brain_age - MICROBLEED_START) / MICROBLEED_YEARS) - 1
-    return 0.45 * grown * math.exp(1.0 * visit.standing.get("microbleeds", 0.0))
+    return 0.15 * grown * math.exp(1.0 * visit.standing.get("microbleeds", 0.0))
