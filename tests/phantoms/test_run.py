@@ -4,6 +4,8 @@ import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -173,6 +175,21 @@ def test_maps_on_a_model_s_grid_lie_where_models_look(tmp_path, monkeypatch, kin
         assert np.allclose(nib.load(sharp).affine, GRIDS["1p5"].affine)
     assert errors_of(out / TABLES) == [] and errors_of(out) == []
     assert run.make_cohort(out, design) == 0
+
+
+def test_more_people_need_no_more_memory(tmp_path, monkeypatch):
+    def large(visit, modalities, **how):
+        small, array = paint(visit, modalities), np.zeros((32, 32, 32), np.float32)  # half a MiB a visit
+        return replace(small, images=dict.fromkeys(small.images, (array, small.affine)), atrophy=array.copy(), iron=array.copy())
+
+    monkeypatch.setattr(run.rendering, "render", large)
+    peaks = []
+    for people in (4, 40):
+        tracemalloc.start()
+        run.make_cohort(tmp_path / str(people), Design(participants=people))
+        peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2 and peaks[0] > 0.5  # kept images would add 18 MiB
 
 
 def test_nothing_partial_and_no_word_of_the_place_is_left(tmp_path, painted):
