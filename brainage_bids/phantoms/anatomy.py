@@ -111,7 +111,8 @@ def from_atlas(seed: int, shares: Mapping[str, float]) -> np.ndarray:
     fine, where = doubled(layer)[free], regions[free]
     inside = fields["zone"]
     depth = np.zeros(len(fine), dtype=np.uint8)
-    for part, chosen, names in ((~cerebellar, where < 6, ("cortical_grey", "white")), (cerebellar, where >= 6, ("cerebellar_grey", "cerebellar_white"))):
+    cerebrum = (~cerebellar, where < 6, ("cortical_grey", "white"))
+    for part, chosen, names in (cerebrum, (cerebellar, where >= 6, ("cerebellar_grey", "cerebellar_white"))):
         grey, white = (shares[name] * fields["cranium"] for name in names)
         low, high = _levels(layer[inside & part], grey, white)
         depth[chosen] = (fine[chosen] > low).astype(np.uint8) + (fine[chosen] > high)

@@ -54,6 +54,16 @@ def read_lattice(field: np.ndarray, points: np.ndarray, first: tuple[int, int, i
     return values[0, :, :, 0, 0].numpy().reshape(len(field), *points.shape[1:])
 
 
+CENTRE = np.array([0.0, -18.0, 8.0])
+"""mm: what stays where it is when a head is scaled."""
+
+
+def proportions(seed: int, scale: float) -> np.ndarray:
+    """Lengths along x, y, z in the person over those in the template, (3,); their product is scale³."""
+    ratios = np.exp(np.random.default_rng([seed, 13]).normal(0, 0.025, 3))
+    return ratios * (scale / np.cbrt(ratios.prod()))
+
+
 def shape_of_person(seed: int, scale: float) -> np.ndarray:
     """The map (3, 91, 109, 91) float32 from a person's mm to the template's: size, proportions, asymmetry, a random diffeomorphism.
 
@@ -65,8 +75,7 @@ def shape_of_person(seed: int, scale: float) -> np.ndarray:
         Length in the person over length in the template.
     """
     rng = np.random.default_rng([seed, 12])
-    ratios = np.exp(rng.normal(0, 0.025, 3))
-    ratios *= scale / np.cbrt(ratios.prod())
+    ratios = proportions(seed, scale)
     coarse = (24, 28, 24)  # 8 mm
     velocity = np.stack([_smooth_field(coarse, 2.0, 2.2, rng) + _smooth_field(coarse, 1.0, 0.6, rng) for _ in range(3)])
     y = lattice(8.0, coarse)
@@ -76,10 +85,9 @@ def shape_of_person(seed: int, scale: float) -> np.ndarray:
     places = lattice()
     index = np.stack([(places[axis] - ORIGIN[axis]) / 8.0 for axis in range(3)])
     moved = np.stack([ndimage.map_coordinates(part, index, order=1, mode="nearest") for part in displacement])
-    centre = np.array([0.0, -18.0, 8.0])
     out = np.empty_like(places)
     for axis in range(3):
-        out[axis] = (places[axis] - centre[axis]) / ratios[axis] + centre[axis] + moved[axis]
+        out[axis] = (places[axis] - CENTRE[axis]) / ratios[axis] + CENTRE[axis] + moved[axis]
     return out
 
 
