@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from brainage_bids import __version__
 from brainage_bids.records import BadConfiguration
 
 MODALITIES = ("T1w", "FLAIR", "SWI")
 KINDS = ("head", "torus")
 MODEL_SPACES = ("tissues", "T1w")
 REVISION = 1
-"""Counts up whenever the same design gives other bytes."""
+"""Counts up whenever the same design gives other bytes within a version of the package."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,15 @@ class Design:
 
     def record(self) -> dict[str, Any]:
         """The design with its fingerprint, as it is written beside the cohort."""
-        return {"fingerprint": self.fingerprint, "revision": REVISION, **asdict(self)}
+        return {"fingerprint": self.fingerprint, **self._content()}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that decides a byte of the cohort, and nothing else."""
-        content = json.dumps({"revision": REVISION, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return {"version": __version__, "revision": REVISION, **asdict(self)}
 
 
 def differences(design: Design, record: Mapping[str, Any]) -> list[str]:

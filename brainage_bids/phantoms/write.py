@@ -17,8 +17,9 @@ import numpy as np
 from brainage_bids import __version__
 from brainage_bids.bids.dataset import BIDS_VERSION
 from brainage_bids.bids.names import derivative_path, io_spec
-from brainage_bids.bids.sidecars import image_sidecar
+from brainage_bids.bids.sidecars import image_sidecar, table_columns
 from brainage_bids.bids.sink import sidecar_path, sink_image, sink_json, sink_table
+from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.phantoms import blood, cohort, scanners, simulated
 from brainage_bids.phantoms.design import Design, differences
 from brainage_bids.phantoms.people import Visit
@@ -107,6 +108,9 @@ def write_roots(out: Path, design: Design) -> None:
         "DatasetLinks": {"raw": "../.."},
     }
     write_text(out / TRUTH / "README.md", TRUTH_README)
+    if not design.tables_only and not design.model_space:
+        rows = [{"index": region.index, "name": region.name, "hemisphere": region.hemisphere} for region in read_regions()]
+        sink_table(rows, out / TRUTH / "desc-true_dseg.tsv", table_columns("lookup"))
     write_text(out / TRUTH / ".bidsignore", "\n".join(TRUTH_IGNORED) + "\n")
     sink_json({"Name": "Truth of a phantom cohort", **derivative}, out / TRUTH / "dataset_description.json")
     if design.tables_only or design.model_space:
@@ -153,7 +157,9 @@ def write_visit(out: Path, design: Design, visit: Visit, rendering: Rendering) -
         described = {**scanners.sidecar(visit.scanner, modality), "SeriesDescription": f"simulated {modality}"}
         files.append(sink_image(_nifti(_as_integers(array), affine), path, described))
     folder, stem = visit_folder(out / TRUTH, visit), visit.stem
-    source = [f"bids:raw:{path.relative_to(out).as_posix()}" for path in files[:1]]
+    source: dict[str, Any] = {"Sources": [f"bids:raw:{path.relative_to(out).as_posix()}" for path in files]}
+    if "T1w" in rendering.images:
+        source["SpatialReference"] = f"bids:raw:{(visit_folder(Path(), visit) / f'{visit.stem}_T1w.nii.gz').as_posix()}"
     maps = {
         "desc-true_dseg": (rendering.labels, "True labels, aseg codes; 0 outside the brain and its fluid.", {}),
         "label-lesion_desc-true_mask": (rendering.lesions, "True white-matter lesions.", {"Type": "Lesion"}),
@@ -161,7 +167,7 @@ def write_visit(out: Path, design: Design, visit: Visit, rendering: Rendering) -
         "desc-true_iron": (rendering.iron, "Iron in fresh tissue.", {"Units": "mg/kg"}),
     }
     for name, (array, words, extra) in maps.items():
-        sidecar = {"Description": words, "Sources": source, **extra}
+        sidecar = {"Description": words, **source, **extra}
         files.append(sink_image(_nifti(array, rendering.affine), folder / f"{stem}_{name}.nii.gz", sidecar))
     rows = [{"name": name, "value": round(float(value), 4)} for name, value in rendering.volumes.items()]
     columns = {
