@@ -181,7 +181,7 @@ def grown(
         there = home.copy()
         for axis in range(3):
             there[axis] -= region.window * np.gradient(potential, LATTICE_MM, axis=axis)
-        now = read_lattice(now, there, first)
+        now = np.where(region.window > 0, read_lattice(now, there, first), now)  # exactly nothing moves at the skull
     new, back = places.copy(), lattice()
     new[part], back[part] = now[:3], now[3:]
     return new, back

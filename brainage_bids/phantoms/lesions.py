@@ -61,7 +61,8 @@ def with_lesions(labels: np.ndarray, score: np.ndarray, share: float) -> np.ndar
 def with_tubes(labels: np.ndarray, seed: int, kind: tuple[int, int], width: float, low_mm: float) -> np.ndarray:
     """Labels with thin tubes in white matter, where two fields of the person are both near 0."""
     rng = np.random.default_rng([seed, kind[0]])
-    first, second = (banded_noise(WARP_GRID.shape, low_mm, 3 * low_mm, WARP_GRID.voxel_mm, rng) for _ in range(2))
+    coarse = tuple((n + 1) // 2 for n in WARP_GRID.shape)
+    first, second = (doubled(banded_noise(coarse, low_mm, 3 * low_mm, 2 * WARP_GRID.voxel_mm, rng)) for _ in range(2))
     inside = np.isin(labels, (2, 41))
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     half = tuple(slice(s.start // 2, (s.stop + 1) // 2 + 1) for s in box)

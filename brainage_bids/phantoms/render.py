@@ -130,9 +130,15 @@ def render(visit: Visit, modalities: Sequence[str], *, anatomies: Path | None = 
     codes, atrophy = head.on_grid(truth_shape, np.linalg.inv(poses["T1w"]) @ truth_affine, atrophy=True)
     labels = aseg_table()[codes]
     return Rendering(
-        images, labels, truth_affine, np.isin(codes, lesions.LESION).astype(np.uint8), np.where(labels > 0, atrophy, np.float32(0)),
-        _iron_table(visit)[labels], volumes_in(fine, float(affine[0, 0]) ** 3, head.microbleeds), _effects(visit, head, poses, gains, affine),
-    )  # fmt: skip
+        images,
+        labels,
+        truth_affine,
+        lesions=np.isin(codes, lesions.LESION).astype(np.uint8),
+        atrophy=np.where(labels > 0, atrophy, np.float32(0)),
+        iron=_iron_table(visit)[labels],
+        volumes=volumes_in(fine, float(affine[0, 0]) ** 3, head.microbleeds),
+        effects=_effects(visit, head, poses, gains, affine),
+    )
 
 
 def field_of_view(voxel_mm: Sequence[float]) -> tuple[tuple[int, int, int], np.ndarray]:
