@@ -16,7 +16,7 @@ from brainage_bids.phantoms.people import Visit
 from brainage_bids.records import UnusableInput
 
 YOUNG_STEPS, AGE_STEPS = 4, 6
-SPARE_MM = 8.0
+SPARE_MM = 18.0
 """The neck goes on so far below the template."""
 COUNTED = tuple(name for name in ageing.STRUCTURES if name not in ("subcortical_grey", "cortical_grey"))
 """Structures that do not overlap; with the three lobes they fill the skull."""
