@@ -139,7 +139,7 @@ def region_inside(cranium: np.ndarray) -> Region:
     box = ndimage.find_objects(cranium.astype(np.uint8))[0]
     box = tuple(slice(max(0, s.start - 2), min(n, s.stop + 2)) for s, n in zip(box, cranium.shape))
     depth = ndimage.distance_transform_edt(cranium[box], sampling=LATTICE_MM).astype(np.float32)
-    fade = np.clip((depth - 1.0) / RIM_MM, 0, 1)
+    fade = np.clip((depth - LATTICE_MM) / RIM_MM, 0, 1)  # the cells at the skull keep all their corners
     return Region(box, fade * fade * (3 - 2 * fade))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from brainage_bids.imaging.warps import WARP_GRID
 from brainage_bids.phantoms import ageing, anatomy, deform, lesions
-from brainage_bids.phantoms.anatomy import FINE_MM, FRONTAL, TEMPORAL
+from brainage_bids.phantoms.anatomy import FINE_MM, FRONTAL, OUTER, TEMPORAL
 from brainage_bids.phantoms.people import Visit
 from brainage_bids.records import UnusableInput
 
@@ -103,6 +103,8 @@ def make_head(visit: Visit, anatomies: Path | None = None) -> Head:
     """
     start, now = ageing.target_volumes(ageing.young(visit)), ageing.target_volumes(visit)
     plain = _base(visit.anatomy_seed, anatomies, {name: volume / start["cranium"] for name, volume in start.items()})
+    lowest = plain[:, :, 0]  # goes on below the template: the neck, not the brain stem
+    lowest[lowest < 200] = OUTER["soft tissue"]
     counts = np.bincount(plain.ravel(), minlength=256)
     scale = float(np.cbrt(1000 * start["cranium"] / (counts[:200].sum() * FINE_MM**3)))
     places, cranium, scale = _sized(visit.anatomy_seed, plain, scale, start["cranium"])
