@@ -72,11 +72,12 @@ def make_cohort(out: Path, design: Design, *, anatomies: Path | None = None, job
     UnusableInput
         If a process was ended from outside.
     """
-    check_place(out, design)
+    resumed = check_place(out, design)
     if is_complete(out) and design.tables_only:
         return 0
     people = Cohort(design)
-    sweep_stale(out)
+    if resumed:
+        sweep_stale(out)
     told = progress or (lambda done, total: None)
     write_effects(out, design)
     if design.tables_only:
@@ -84,6 +85,8 @@ def make_cohort(out: Path, design: Design, *, anatomies: Path | None = None, job
     else:
         made = _render_all(out, people, anatomies, jobs, told)
         write_truth_table(out / TRUTH, _truth_rows(out, people))
+    if resumed:
+        sweep_stale(out)  # a process of the killed run may have been dying still when this one began
     os.sync()
     write_roots(out, design)
     return made

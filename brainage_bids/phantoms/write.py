@@ -61,8 +61,8 @@ def visit_folder(root: Path, visit: Visit) -> Path:
     return root / visit.participant_id / (visit.session_id or "") / "anat"
 
 
-def check_place(out: Path, design: Design, place: Path = TRUTH / "design.json") -> None:
-    """See that a folder is empty or holds the same cohort, and write its design there, at `place`.
+def check_place(out: Path, design: Design, place: Path = TRUTH / "design.json") -> bool:
+    """See that a folder is empty or holds the same cohort, and write its design there, at `place`; tell whether it was there.
 
     Raises
     ------
@@ -80,10 +80,11 @@ def check_place(out: Path, design: Design, place: Path = TRUTH / "design.json") 
             raise BadConfiguration(
                 f"{out} holds a cohort of another design ({'; '.join(different) or 'another version'}); give another folder or remove it."
             )
-        return
+        return True
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadConfiguration(f"{out} is not empty and holds no phantom cohort; give a new or empty folder.")
     sink_json(design.record(), path)
+    return False
 
 
 def write_effects(out: Path, design: Design) -> None:
