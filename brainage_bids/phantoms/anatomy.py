@@ -199,7 +199,9 @@ def from_label_map(path: Path) -> np.ndarray:
         along = np.flatnonzero(brain.any(axis=tuple(other for other in range(3) if other != axis)))
         steps[axis] = (along[-1] - along[0]) / (wanted[1][axis] - wanted[0][axis])
         starts[axis] = along[0] - steps[axis] * wanted[0][axis]
-    moved = ndimage.affine_transform(labels, steps, starts, output_shape=FINE_SHAPE, order=0, mode="constant", cval=OUTER["background"])
+    moved = ndimage.affine_transform(
+        labels, np.diag(steps), starts, output_shape=FINE_SHAPE, order=0, mode="constant", cval=OUTER["background"]
+    )
     return _with_lobes(moved)
 
 

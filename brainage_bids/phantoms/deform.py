@@ -19,7 +19,7 @@ from brainage_bids.phantoms.anatomy import FINE_MM, FINE_SHAPE
 LATTICE_MM = 2.0
 LATTICE_SHAPE = (91, 109, 91)
 ORIGIN = np.asarray(WARP_GRID.origin_mm, dtype=np.float32)
-RIM_MM = 4.0
+RIM_MM = 2.5
 """So near to the skull displacements fade out."""
 LARGEST_STEP = 0.4
 """Of the logarithm of a volume in one step."""

@@ -15,7 +15,8 @@ from brainage_bids.phantoms.anatomy import FINE_MM, FRONTAL, OUTER, TEMPORAL
 from brainage_bids.phantoms.people import Visit
 from brainage_bids.records import UnusableInput
 
-YOUNG_STEPS, AGE_STEPS = 4, 6
+YOUNG_STEPS, AGE_STEPS, STEPS_OF_MAPS = 4, 8, 10
+"""Steps to the volumes at 20 years and from there on; a label map, which is not cut to the person's volumes, needs more."""
 SPARE_MM = 18.0
 """The neck goes on so far below the template."""
 COUNTED = tuple(name for name in ageing.STRUCTURES if name not in ("subcortical_grey", "cortical_grey"))
@@ -112,8 +113,9 @@ def make_head(visit: Visit, anatomies: Path | None = None) -> Head:
     room = np.count_nonzero(cranium) * deform.LATTICE_MM**3 / 1000
     lobes = _lobe_shares(counts)
     ones = dict.fromkeys(ageing.LOBES, 1.0)
-    places, _ = deform.grown(places, plain, _by_codes(start, lobes, ones, room), region, YOUNG_STEPS)
-    places, back = deform.grown(places, plain, _by_codes(now, lobes, ageing.lobe_factors(visit), room), region, AGE_STEPS)
+    first, then = (YOUNG_STEPS, AGE_STEPS) if anatomies is None else (STEPS_OF_MAPS, STEPS_OF_MAPS)
+    places, _ = deform.grown(places, plain, _by_codes(start, lobes, ones, room), region, first)
+    places, back = deform.grown(places, plain, _by_codes(now, lobes, ageing.lobe_factors(visit), room), region, then)
     painted, bleeds = _painted(visit, plain, now)
     return Head(painted, places, deform.log_jacobian(back), now, scale, bleeds)
 

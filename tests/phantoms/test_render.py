@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +156,17 @@ def test_a_t1w_on_the_template_is_a_brain_and_ages():
     assert young.shape == (91, 109, 91) and young.dtype == np.float32
     assert np.median(young[young > 0.8]) == pytest.approx(1.0, abs=0.1)
     assert (old[old > 0] < 0.45).mean() > 1.2 * (young[young > 0] < 0.45).mean()  # fluid
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_heads_from_label_maps_meet_their_targets():
+    maps = Path(os.environ.get("BRAINAGE_TEST_DATA", "../shared/data")) / "labels"
+    if not maps.is_dir():
+        pytest.skip(f"the label maps are not at {maps}; set BRAINAGE_TEST_DATA")
+    head = render(visit(70.0), ("T1w",), anatomies=maps)
+    for name in ("cortical_grey", "white", "ventricles", "hippocampus", "outer_csf"):
+        assert head.volumes[name] == pytest.approx(head.effects["target_volumes_ml"][name], rel=0.05), name
 
 
 def test_bad_requests_are_said(tmp_path):
