@@ -1,4 +1,4 @@
-# make demo   makes .venv, a small synthetic dataset, runs the app on it and says where the reports are
+# make demo   makes .venv, simulates two people (T1w, FLAIR, SWI at 2 mm), runs the app on them and says where the reports are
 # make test   makes the same .venv and runs the tests
 PYTHON ?= python3
 VENV := .venv
@@ -31,4 +31,4 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 $(DEMO)/bids/dataset_description.json: $(VENV)/.installed
-	$(VENV)/bin/python -m brainage_bids.phantoms.warped_template $(DEMO)/bids
+	$(VENV)/bin/brainage-phantom $(DEMO)/bids --participants 2 --resolution 2 --seed 1100

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from brainage_bids.bids.tables import read_tsv
-from brainage_bids.phantoms.warped_template import main as make_people
+from brainage_bids.cli.phantom import main as make_people
 
 NO_NETWORK = """
 import socket
@@ -46,7 +46,7 @@ def environment(tmp_path_factory):
 def people(tmp_path_factory):
     """Two synthetic people; spaces and letters beyond ASCII in the path."""
     folder = tmp_path_factory.mktemp("bids") / "Größe und Alter"
-    make_people([str(folder)])
+    make_people([str(folder), "--participants", "2", "--resolution", "2", "--modalities", "T1w", "--seed", "1100", "--jobs", "1"])
     return folder
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from brainage_bids.phantoms.warped_template import main as make_people
+from brainage_bids.cli.phantom import main as make_people
 
 OPTIONS = ("participant", "--sloppy", "--omp-nthreads", "1")
 
@@ -21,7 +21,7 @@ OPTIONS = ("participant", "--sloppy", "--omp-nthreads", "1")
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bids") / "people"
-    make_people([str(folder)])
+    make_people([str(folder), "--participants", "2", "--resolution", "2", "--modalities", "T1w", "--seed", "1100", "--jobs", "1"])
     return folder
 
 

@@ -29,13 +29,16 @@ LONGEST_NAME = 255  # bytes, on all common file systems
 
 
 @contextlib.contextmanager
-def write_atomic(path: Path | str) -> Iterator[Path]:
+def write_atomic(path: Path | str, *, flush: bool = True) -> Iterator[Path]:
     """Give a temporary path to write to and put the file in its place at the end.
 
     Parameters
     ----------
     path : Path
         Where the file is to lie; missing folders are made.
+    flush : bool
+        Whether the file is flushed to disk before it is put in its place. Who writes thousands of small files passes False,
+        calls ``os.sync`` once, and only then writes the file that says that all are there.
 
     Yields
     ------
@@ -53,13 +56,11 @@ def write_atomic(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if flush:
+            _flush(partial)
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        if flush:
+            _sync_folder(path.parent)
     except OSError as error:
         _discard(partial)
         if _concerns(error, partial, path):
@@ -70,9 +71,9 @@ def write_atomic(path: Path | str) -> Iterator[Path]:
         raise
 
 
-def sink_text(text: str, dest: Path | str) -> Path:
-    """Write a text file (UTF-8, line ends as given) and return its path; see `write_atomic` for errors."""
-    with write_atomic(dest) as partial:
+def sink_text(text: str, dest: Path | str, *, flush: bool = True) -> Path:
+    """Write a text file (UTF-8, line ends as given) and return its path; see `write_atomic` for ``flush`` and errors."""
+    with write_atomic(dest, flush=flush) as partial:
         partial.write_bytes(text.encode("utf-8", "surrogateescape"))
     return Path(dest)
 
@@ -129,7 +130,14 @@ def sink_image(image: Any, dest: Path | str, sidecar: Mapping[str, Any]) -> Path
     return dest
 
 
-def sink_table(table: Any, dest: Path | str, columns: Mapping[str, Mapping[str, Any]], *, sidecar: Mapping[str, Any] | bool = True) -> Path:
+def sink_table(
+    table: Any,
+    dest: Path | str,
+    columns: Mapping[str, Mapping[str, Any]],
+    *,
+    sidecar: Mapping[str, Any] | bool = True,
+    flush: bool = True,
+) -> Path:
     """Write a tsv after the JSON file that describes its columns.
 
     Parameters
@@ -143,6 +151,8 @@ def sink_table(table: Any, dest: Path | str, columns: Mapping[str, Mapping[str, 
         descriptions of columns that the table lacks are left out.
     sidecar : mapping or bool
         Further fields of the JSON file; False writes none (a lookup table shares the sidecar of its image).
+    flush : bool
+        See `write_atomic`; of the table alone, not of its JSON file.
 
     Raises
     ------
@@ -161,7 +171,7 @@ def sink_table(table: Any, dest: Path | str, columns: Mapping[str, Mapping[str, 
     if sidecar is not False:
         extra = {} if sidecar is True else dict(sidecar)
         sink_json({**extra, **{name: columns[name] for name in names}}, sidecar_path(dest))
-    return sink_text("\n".join(lines) + "\n", dest)
+    return sink_text("\n".join(lines) + "\n", dest, flush=flush)
 
 
 def sidecar_path(dest: Path | str) -> Path:
@@ -207,6 +217,23 @@ def sweep_partial(out_dir: Path | str, participant_id: str) -> list[Path]:
     return sorted(removed)
 
 
+def sweep_stale(root: Path | str) -> list[Path]:
+    """Remove what killed runs left anywhere below a folder: temporary files whose process is dead, or older than an hour.
+
+    Returns
+    -------
+    list of Path
+        The files removed, sorted.
+    """
+    removed = []
+    for path in _files(Path(root), recursive=True):
+        match = PARTIAL.fullmatch(path.name)
+        if match is not None and _is_stale(path, match):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return sorted(removed)
+
+
 def _partial_name(name: str) -> str:
     stem, dot, extension = name.partition(".") if not name.startswith(".") else (name.strip("."), "", "")
     mark = f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial"
@@ -247,6 +274,14 @@ def _files(folder: Path, recursive: bool) -> list[Path]:
 def _discard(partial: Path) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         partial.unlink()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

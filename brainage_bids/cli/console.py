@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 FAILED, DATASET, NOTHING, INTERNAL, CONFIGURATION, INTERRUPTED = 1, 65, 66, 70, 78, 130
@@ -46,3 +47,24 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+class Progress:
+    """Says on stderr how far a loop is: a bar that moves on a terminal, else a line at every tenth of the way."""
+
+    WIDTH = 30
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self._start = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that so many of so many are done."""
+        terminal = sys.stderr.isatty()
+        if not terminal and done < total and done * 10 // total == (done - 1) * 10 // total:
+            return
+        text = f"{self._words}: {done} of {total}, {time.monotonic() - self._start:.0f} s"
+        if terminal:
+            filled = self.WIDTH * done // max(total, 1)
+            text = f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {text}"
+        print(text, file=sys.stderr, end="\n" if done == total or not terminal else "", flush=True)

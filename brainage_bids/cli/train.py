@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
-from brainage_bids.cli.console import print_table, run_script
+from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
 from brainage_bids.cli.train_volumes import add_options, check_options
 from brainage_bids.cli.train_volumes import train as train_volumes
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train_volumes(options: argparse.Namespace) -> int:
-    return train_volumes(options, _about(options), _Progress("cross-validation"))
+    return train_volumes(options, _about(options), Progress("cross-validation"))
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -103,10 +102,10 @@ def _train(options: argparse.Namespace) -> int:
         group_column=options.group_column,
         exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),
         dataset_names=options.dataset_name,
-        progress=_Progress("reading maps"),
+        progress=Progress("reading maps"),
     )
     _print_people(data)
-    told = _Progress("cross-validation")
+    told = Progress("cross-validation")
     validation = cross_validate(data, folds=options.folds, repeats=options.repeats, seed=options.seed, progress=told)
     _print_errors(validation)
     model, choice = train_model(data, seed=options.seed)
@@ -227,21 +226,6 @@ def _at_least(least: int):
         return value
 
     return whole_number
-
-
-class _Progress:
-    """Says on stderr how far a loop is: at every step on a terminal, else at every tenth of the way."""
-
-    def __init__(self, words: str) -> None:
-        self._words = words
-        self._start = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        terminal = sys.stderr.isatty()
-        if not terminal and done < total and done * 10 // total == (done - 1) * 10 // total:
-            return
-        text = f"{self._words}: {done} of {total}, {time.monotonic() - self._start:.0f} s"
-        print(f"\r{text}" if terminal else text, file=sys.stderr, end="\n" if done == total or not terminal else "", flush=True)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,22 @@ os.kill(os.getpid(), signal.SIGKILL)
         live.gen.throw(RuntimeError())
 
 
+def test_stale_files_go_wherever_they_lie(tmp_path):
+    code = f"""
+import os, signal
+from brainage_bids.bids.sink import write_atomic
+held = write_atomic({str(tmp_path)!r} + "/sub-1/anat/sub-1_T1w.nii.gz")
+held.__enter__().write_text("half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    sink.sink_text("whole", tmp_path / "sub-1" / "kept.txt", flush=False)
+    with sink.write_atomic(tmp_path / "sub-2" / "x.txt") as live:
+        live.write_text("being written now")
+        assert len(sink.sweep_stale(tmp_path)) == 1 and live.exists()
+    assert listing(tmp_path) == ["anat", "kept.txt", "sub-1", "sub-2", "x.txt"]
+
+
 def test_long_names_keep_within_the_limit(tmp_path):
     dest = tmp_path / ("ä" * 120 + ".tsv")
     assert sink.sink_text("x", dest).read_text() == "x"
