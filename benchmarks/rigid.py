@@ -119,7 +119,12 @@ def _row(anatomy, kind, scanner, target, t1w, seen, truth, points) -> dict:
         astray.append(agreement_at(target, *seen, found @ pose(np.zeros(3), 4.0 * sign * np.eye(3)[axis], points.mean(axis=0))))
     share = brain_seen(target, seen[0].shape, seen[1], found)
     row = {"anatomy": anatomy, "kind": kind, "scanner": scanner, "error_mm": round(distance, 3), "error_deg": round(angle, 3)}
-    row |= {"agreement": round(agreement, 3), "agreement_astray": round(max(astray), 3), "seen": round(share, 3), "seconds": round(seconds, 1)}
+    row |= {
+        "agreement": round(agreement, 3),
+        "agreement_astray": round(max(astray), 3),
+        "seen": round(share, 3),
+        "seconds": round(seconds, 1),
+    }
     print(*row.values(), sep="\t", flush=True)
     return row
 

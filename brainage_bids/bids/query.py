@@ -173,9 +173,7 @@ def _participant(
     return (Participant(label, tuple(sessions)) if sessions else None), left
 
 
-def _scan(
-    paths: Sequence[Path], modality: str, who: tuple[str, str | None], inheritance: Inheritance
-) -> tuple[Scan | None, list[Skipped]]:
+def _scan(paths: Sequence[Path], modality: str, who: tuple[str, str | None], inheritance: Inheritance) -> tuple[Scan | None, list[Skipped]]:
     """Choose the image of a modality of one visit; say of the others why they are left."""
     never = {path: why for path in paths if modality != MODALITY and (why := why_never(path, inheritance.metadata(path)))}
     left = [Skipped(*who, modality, path, reason) for path, reason in never.items()]

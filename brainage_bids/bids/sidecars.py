@@ -89,7 +89,11 @@ def image_sidecar(
     path = derivative_path(Path(), key, participant_id, session_id, **entities)
     fixed = table["files"][key]
     tissue = table["tissues"].get(entities.get("label", ""), "")
-    content = {"Description": fixed["Description"].format_map({"tissue": tissue} | entities), "Sources": list(sources), "Type": fixed.get("Type")}
+    content = {
+        "Description": fixed["Description"].format_map({"tissue": tissue} | entities),
+        "Sources": list(sources),
+        "Type": fixed.get("Type"),
+    }
     if path.name.endswith(("_T1w.nii.gz", "_FLAIR.nii.gz", "_swi.nii.gz")):
         if skull_stripped is None:
             raise ValueError(f"The sidecar of {key!r} must say whether the skull is stripped.")

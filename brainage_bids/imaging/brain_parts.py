@@ -30,7 +30,9 @@ def labels_on(grid: Grid, atlas: Atlas | None = None) -> np.ndarray:
         The packaged one by default.
     """
     atlas = load_atlas() if atlas is None else atlas
-    codes = np.array([region.index for region in atlas.regions] + [0] * (atlas.probabilities.shape[-1] - len(atlas.regions)), dtype=np.int16)
+    codes = np.array(
+        [region.index for region in atlas.regions] + [0] * (atlas.probabilities.shape[-1] - len(atlas.regions)), dtype=np.int16
+    )
     probabilities = atlas.probabilities
     axes = [np.asarray(origin + grid.voxel_mm * np.arange(n), dtype=np.float32) for origin, n in zip(grid.origin_mm, grid.shape)]
     out = np.empty(grid.shape, dtype=np.int16)

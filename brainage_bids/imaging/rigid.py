@@ -131,9 +131,7 @@ def register_rigid(target: Compared, image: np.ndarray, affine: np.ndarray, *, s
     moving = unit_range(moving, moving > moving.mean())
     coarse = _search(target, moving, moving_affine, start_mm, seed)
     levels = SLOPPY_LEVELS if sloppy else LEVELS
-    fine = find_rigid(
-        target.image, target.affine, moving, moving_affine, levels=levels, region=target.region, start=coarse, seed=seed
-    )
+    fine = find_rigid(target.image, target.affine, moving, moving_affine, levels=levels, region=target.region, start=coarse, seed=seed)
     centre = _places(target.brain, target.affine).mean(axis=0)
     moved = np.linalg.norm((fine - coarse)[:3, :3] @ centre + (fine - coarse)[:3, 3])
     return coarse if moved > LARGEST_CORRECTION_MM else fine
@@ -287,7 +285,9 @@ def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, sta
         for found in _valleys(view, other, other_affine, _first_poses(start_mm), seed)
     ]
     if not poses:
-        raise UnusableInput("Hardly any of the brain was found in the image, so it cannot be registered; check that it shows the same head.")
+        raise UnusableInput(
+            "Hardly any of the brain was found in the image, so it cannot be registered; check that it shows the same head."
+        )
     judge = target.wide or target
     return max(poses, key=lambda matrix: np.nan_to_num(agreement_at(judge, moving, moving_affine, matrix)))
 

@@ -111,7 +111,7 @@ def _write(session: Session, modality: str, plan, aligned: dict, made: dict, dig
         )
         sink_image(made[key], outputs[key], about)
     if not plan.sloppy:
-        _draw(session, plan, aligned, made, outputs["figure"])
+        _draw(session, modality, plan, aligned, made, outputs["figure"])
     scan = session.scans[modality]
     facts = {
         "Sources": sources,
@@ -124,15 +124,15 @@ def _write(session: Session, modality: str, plan, aligned: dict, made: dict, dig
     sink_table(made["quality"], outputs["quality"], table_columns("qc"), sidecar=facts)
 
 
-def _draw(session: Session, plan, aligned: dict, made: dict, path: Path) -> None:
-    """The picture of the registration; of an image that is not used, as it was registered, so that one sees what went wrong."""
-    from brainage_bids.reports.figures import draw_coregistration
+def _draw(session: Session, modality: str, plan, aligned: dict, made: dict, path: Path) -> None:
+    """Draw the registration; of an image that is not used, as it was registered, so that one sees what went wrong."""
+    from brainage_bids.reports.figures import SHOWN, draw_coregistration
     from brainage_bids.workflows.session import files_of
 
     files = files_of(session, plan)
     head = made["head"] if "head" in made else on_t1w(aligned["conformed"], aligned["matrix"], files["preproc"])
     with write_atomic(path) as partial:
-        draw_coregistration(head, files["preproc"], files["dseg"], partial)
+        draw_coregistration(head, files["preproc"], files["dseg"], partial, SHOWN[modality])
 
 
 def on_t1w(image: str, matrix: str, t1w: str):

@@ -138,7 +138,7 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
     facts = {
         "SourceChoice": scan.reason,
         "InputSkullStripped": bool(made["stripped"]),
-        "StepsDone": [*steps, "modulation", "quality"],
+        "StepsDone": [*steps, "modulation", "quality", "arrays"],
         "Flags": [*made.get("flags", []), *(["input_mismatch"] if _is_foreign(session, plan) else [])],
         "Notes": list(made.get("notes", [])),
         "Fingerprint": digest,

@@ -122,7 +122,11 @@ def test_every_shape_of_flair_is_found(make_dataset, name):
 
 
 def test_flair_follows_the_rule_of_t1w(make_dataset):
-    content = {"sub-1/anat/sub-1_ce-gd_FLAIR.nii.gz": 0.5, "sub-1/anat/sub-1_acq-3D_FLAIR.nii.gz": 1.0, "sub-1/anat/sub-1_acq-2D_FLAIR.nii.gz": 3.0}
+    content = {
+        "sub-1/anat/sub-1_ce-gd_FLAIR.nii.gz": 0.5,
+        "sub-1/anat/sub-1_acq-3D_FLAIR.nii.gz": 1.0,
+        "sub-1/anat/sub-1_acq-2D_FLAIR.nii.gz": 3.0,
+    }
     found, _ = scans(make_dataset, content)
     assert (found["FLAIR"].path.name, found["FLAIR"].reason) == ("sub-1_acq-3D_FLAIR.nii.gz", "highest resolution of 3 FLAIR")
 
