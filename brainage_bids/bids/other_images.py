@@ -55,8 +55,8 @@ def why_never(path: Path, metadata: Mapping[str, object]) -> str:
 def swi_rank(path: Path) -> tuple[int, int, int]:
     """Place of an image among those that can stand for the SWI: kind, folder, echo; the smallest is taken.
 
-    >>> swi_rank(Path("anat/sub-1_acq-swi_T2starw.nii")) < swi_rank(Path("anat/sub-1_T2starw.nii")) < swi_rank(Path("anat/sub-1_echo-1_GRE.nii"))
-    True
+    >>> swi_rank(Path("anat/sub-1_acq-swi_T2starw.nii")), swi_rank(Path("swi/sub-1_echo-2_GRE.nii"))
+    ((2, 0, 1), (4, 1, 2))
     """
     name = parse_name(path.name) or BIDSName({}, "", "")
     kind = {"swi": 0, "SWI": 1, "T2starw": 3, "GRE": STAND_IN, "MEGRE": STAND_IN}.get(name.suffix, len(KINDS))

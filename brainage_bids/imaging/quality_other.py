@@ -56,7 +56,8 @@ _LIMITS: tuple[Limit, ...] = (
         "Slices of 3 to 5 mm are usual in FLAIR; thicker ones miss lesions and structures.",
     ),
     Limit(
-        "anisotropy", "1", None, None, "thick_slices", "Longest over shortest edge of a voxel.", "Without a limit: it only describes the scan.",
+        "anisotropy", "1", None, None, "thick_slices", "Longest over shortest edge of a voxel.",
+        "Without a limit: it only describes the scan.",
     ),
     Limit(
         "clipped_share", "1", None, CLIPPED_LIMIT, "intensities_clipped",
