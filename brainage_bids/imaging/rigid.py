@@ -26,10 +26,10 @@ MARGIN_MM = 8.0
 WIDE_GRID_MM, WIDE_MARGIN_MM = 3.0, 18.0
 """The same for a second search: in some scans the brain alone has several valleys, in others what lies around it misleads."""
 COARSE_MM = 4.0
-COARSE_POINTS = 15_000
+COARSE_POINTS = 10_000
 TURN_DEG = 12.0
 """First poses are turned by this about each axis, either way."""
-POSES_FOLLOWED = 4
+POSES_FOLLOWED, SLOPPY_POSES = 4, 1
 MOST_SHIFT_MM, MOST_TURN_DEG = 30.0, 35.0
 """How far the search goes from where it starts."""
 LEAST_SEEN = 0.35
@@ -129,7 +129,7 @@ def register_rigid(target: Compared, image: np.ndarray, affine: np.ndarray, *, s
     """
     moving, moving_affine = cubic_voxels(image, affine, GRID_MM)
     moving = unit_range(moving, moving > moving.mean())
-    coarse = _search(target, moving, moving_affine, start_mm, seed)
+    coarse = _search(target, moving, moving_affine, start_mm, seed, SLOPPY_POSES if sloppy else POSES_FOLLOWED)
     levels = SLOPPY_LEVELS if sloppy else LEVELS
     fine = find_rigid(target.image, target.affine, moving, moving_affine, levels=levels, region=target.region, start=coarse, seed=seed)
     centre = _places(target.brain, target.affine).mean(axis=0)
@@ -188,7 +188,8 @@ def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> floa
     >>> round(normalised_mutual_information(x, np.random.default_rng(0).permutation(x)), 1)
     1.0
     """
-    joint = np.histogram2d(first, second, bins=BINS, range=((0, 1 + 1e-6), (0, 1 + 1e-6)))[0]
+    rows, columns = (np.minimum((values * BINS).astype(np.intp), BINS - 1) for values in (first, second))
+    joint = np.bincount(rows * BINS + columns, minlength=BINS * BINS).reshape(BINS, BINS).astype(float)
     joint = ndimage.gaussian_filter(joint, BIN_SIGMA, mode="constant")
     return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / _entropy(joint)
 
@@ -275,14 +276,14 @@ def unit_range(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.clip(image / top, 0, 1).astype(np.float32)
 
 
-def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, start_mm: np.ndarray, seed: int) -> np.ndarray:
+def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, start_mm: np.ndarray, seed: int, count: int) -> np.ndarray:
     """Of the poses that share most information with the T1w, near the brain and farther around, the one whose edges agree best."""
     other, other_affine = cubic_voxels(moving, moving_affine, COARSE_MM)
     poses = [
         found
         for view in (target.wide, target)
         if view is not None
-        for found in _valleys(view, other, other_affine, _first_poses(start_mm), seed)
+        for found in _valleys(view, other, other_affine, _first_poses(start_mm), seed, count)
     ]
     if not poses:
         raise UnusableInput(
@@ -292,7 +293,9 @@ def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, sta
     return max(poses, key=lambda matrix: np.nan_to_num(agreement_at(judge, moving, moving_affine, matrix)))
 
 
-def _valleys(view: Compared, other: np.ndarray, other_affine: np.ndarray, starts: Iterable[np.ndarray], seed: int) -> list[np.ndarray]:
+def _valleys(
+    view: Compared, other: np.ndarray, other_affine: np.ndarray, starts: Iterable[np.ndarray], seed: int, count: int
+) -> list[np.ndarray]:
     """Poses that a bounded search for the largest mutual information finds from the most promising first ones."""
     from scipy.optimize import minimize
 
@@ -311,7 +314,7 @@ def _valleys(view: Compared, other: np.ndarray, other_affine: np.ndarray, starts
 
     first = sorted((loss(start), tuple(start)) for start in starts)
     found = []
-    for worth, start in first[:POSES_FOLLOWED]:
+    for worth, start in first[:count]:
         if worth >= 0:
             continue
         reach = np.array([MOST_SHIFT_MM] * 3 + [MOST_TURN_DEG] * 3)

@@ -43,12 +43,14 @@ def init_align_wf(*, sloppy: bool, seed: int, name: str = "align_wf") -> Workflo
     return workflow
 
 
-def init_other_wf(*, modality: str, name: str = "other_wf") -> Workflow:
+def init_other_wf(*, modality: str, sloppy: bool, name: str = "other_wf") -> Workflow:
     """Build the graph of an image that is registered: bias field, spaces, arrays, quality.
 
     Parameters
     ----------
     modality : {"FLAIR", "swi"}
+    sloppy : bool
+        Coarse bias field.
 
     Returns
     -------
@@ -56,6 +58,7 @@ def init_other_wf(*, modality: str, name: str = "other_wf") -> Workflow:
         Inputs: conformed, matrix, agreement, seen, mask, aseg, probseg_GM, probseg_WM, xfm_forward, xfm_inverse. Outputs: head,
         other_preproc, other_mni, packed, packed_mni, factor, quality (rows).
     """
+    from brainage_bids.imaging.bias_field import FEW_ITERATIONS, SLOPPY_ITERATIONS
     from brainage_bids.interfaces.collect import Collect
     from brainage_bids.interfaces.other import MasksOnScan, Move, Pack, QualityOther
     from brainage_bids.interfaces.structure import CorrectBias
@@ -64,7 +67,7 @@ def init_other_wf(*, modality: str, name: str = "other_wf") -> Workflow:
     inputs = Node(IdentityInterface(fields), name="inputnode")
     outputs = Node(Collect(["head", "other_preproc", "other_mni", "packed", "packed_mni", "factor", "quality"]), name="outputnode")
     masks = Node(MasksOnScan(), name="masks")
-    bias = Node(CorrectBias(), name="bias_field")
+    bias = Node(CorrectBias(iterations=list(SLOPPY_ITERATIONS if sloppy else FEW_ITERATIONS)), name="bias_field")
     move = Node(Move(), name="spaces")
     packed = Node(Pack(modality=modality), name="arrays")
     quality = Node(QualityOther(modality=modality), name="quality")

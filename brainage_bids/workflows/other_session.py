@@ -84,7 +84,7 @@ def process_other(session: Session, modality: str, plan) -> None:
     if used:
         keys = ("mask", "aseg", "probseg_GM", "probseg_WM", "xfm_forward", "xfm_inverse")
         inputs |= {"matrix": aligned["matrix"]} | {key: files[key] for key in keys}
-        made = run_graph(init_other_wf(modality=modality), inputs, work_dir)
+        made = run_graph(init_other_wf(modality=modality, sloppy=plan.sloppy), inputs, work_dir)
     else:
         LOGGER.warning("%s: the %s could not be aligned to the T1w and is not used", session.stem, modality)
         made = run_graph(init_rejected_wf(modality=modality), inputs, work_dir)
