@@ -26,7 +26,7 @@ MARGIN_MM = 8.0
 WIDE_GRID_MM, WIDE_MARGIN_MM = 3.0, 18.0
 """The same for a second search: in some scans the brain alone has several valleys, in others what lies around it misleads."""
 COARSE_MM = 4.0
-COARSE_POINTS = 10_000
+COARSE_POINTS = 15_000
 TURN_DEG = 12.0
 """First poses are turned by this about each axis, either way."""
 POSES_FOLLOWED, SLOPPY_POSES = 4, 1
