@@ -14,8 +14,8 @@ import pytest
 
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.imaging.rigid import pose, rigid_error
+from brainage_bids.phantoms.recoloured import add_scan
 from brainage_bids.phantoms.warped_template import main as make_people
-from tests.other_scans import add_scan
 
 MNI = "space-MNI152NLin2009aSym_res-2"
 TRUTH = pose([6.0, -4.0, 5.0], [5.0, -3.0, 8.0], [0, -20, 10])

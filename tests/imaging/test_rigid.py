@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from brainage_bids.imaging import rigid
 from brainage_bids.imaging.grids import resample
 from brainage_bids.imaging.smooth import smooth
+from brainage_bids.phantoms.recoloured import recoloured, seen
 from brainage_bids.records import UnusableInput
-from tests.other_scans import recoloured, seen
 
 
 @pytest.fixture(scope="module")
