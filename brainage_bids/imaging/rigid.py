@@ -180,9 +180,10 @@ def rigid_error(found: np.ndarray, truth: np.ndarray, points_mm: np.ndarray) -> 
 
 
 def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
-    """(H(a) + H(b)) / H(a, b) of values in 0–1: 1 for values that tell nothing of each other, 2 for values that tell all.
+    """(H(a) + H(b)) / H(a, b) of values in 0–1: 1 for values that tell nothing of each other, more the more they tell.
 
-    The joint histogram of 32 × 32 bins is smoothed a little (0.8 bins), so that the measure changes steadily with the pose.
+    The joint histogram of 32 × 32 bins is smoothed a little (0.8 bins), so that the measure changes steadily with the pose; equal values
+    then reach about 1.4, without the smoothing 2.
 
     >>> x = np.linspace(0, 1, 4096)
     >>> round(normalised_mutual_information(x, np.random.default_rng(0).permutation(x)), 1)
