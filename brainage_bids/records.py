@@ -9,6 +9,9 @@ from typing import Literal
 
 SPACE = "MNI152NLin2009aSym"
 
+OTHER_MODALITIES = ("FLAIR", "swi")
+"""What is processed beside the T1w; the names are the suffixes of the outputs."""
+
 FLAGS: Mapping[str, str] = {
     # about the phenotype
     "age_missing": "The age of this participant is not known, so the brain-age gap is not computed.",
@@ -34,6 +37,11 @@ FLAGS: Mapping[str, str] = {
     "poor_registration": "The alignment to the template is poor; maps and age may be wrong.",
     "folded_warp": "The non-linear warp folds space in places.",
     "header_repaired": "The image header was invalid and was repaired; left and right may be uncertain.",
+    # about a FLAIR or SWI; these stand in its own quality table
+    "poor_coregistration": "The image could not be aligned to the T1w of the session, so it is not used; is it of the same head?",
+    "fluid_not_suppressed": "Fluid is about as bright as white matter, which it is not in a FLAIR; is it one?",
+    "thick_slices": "The slices are thicker than 5.5 mm; small lesions and structures are missed.",
+    "intensities_clipped": "More than 0.001 % of the brain is brighter than the packed arrays can hold and was clipped.",
     # about the model
     "input_mismatch": "The preprocessing differs from the one the model was trained on.",
 }
@@ -61,7 +69,7 @@ class Scan:
     path : Path
         Absolute path of the image.
     modality : str
-        ``"T1w"``; later ``"FLAIR"``, ``"swi"``, ``"cbv"``.
+        ``"T1w"``, ``"FLAIR"`` or ``"swi"``; later ``"cbv"``.
     entities : Mapping[str, str]
         BIDS entities of the name, by long name (``subject``, ``session``, ``acquisition``…).
     reason : str
@@ -132,6 +140,7 @@ class Failure:
 
     participant_id: str
     session_id: str | None
-    stage: str  # "read", "conform", "brain mask", …
+    stage: str  # "read", "conform", "brain mask", "FLAIR: rigid", …
     message: str  # one sentence: what, which file, what to do
     detail: str = ""  # traceback, for the log
+    modality: str | None = None  # "FLAIR" or "swi" where that alone is missing; the T1w and its brain age are complete

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,17 @@ class FolderGate:
     participants : collection of str
         The ``sub-X`` folders to enter.
     folders : collection of str
-        The datatype folders to enter (``anat``).
+        Patterns of the datatype folders to enter (``anat``, ``swi*``).
     """
 
     def __init__(self, participants: Collection[str], folders: Collection[str]) -> None:
         self.participants = frozenset(participants)
-        self.folders = frozenset(folders)
+        self.folders = tuple(folders)
 
     def search(self, path: str) -> bool:
         """Tell whether a path, as seen from the root of the dataset, is to be ignored.
 
-        >>> gate = FolderGate({"sub-01"}, {"anat"})
+        >>> gate = FolderGate({"sub-01"}, ("anat", "swi*"))
         >>> [gate.search(p) for p in ("/sub-01/ses-1/anat/x.nii", "/sub-02", "/sub-01/func", "/sub-01/anat/a/b")]
         [False, True, True, True]
         """
@@ -47,13 +48,17 @@ class FolderGate:
             return True
         if inner and inner[0].startswith("ses-") and not inner[0].endswith(".tsv"):
             inner = inner[1:]
-        return bool(inner) and (inner[0] not in self.folders or len(inner) > 2)
+        return bool(inner) and (len(inner) > 2 or not any(fnmatchcase(inner[0], folder) for folder in self.folders))
 
 
 def find_images(
-    bids_dir: Path, participants: Collection[str], modality: str, filters: Filters | None = None, database_dir: Path | None = None
-) -> list[Path]:
-    """Ask pybids for the images of one modality.
+    bids_dir: Path,
+    participants: Collection[str],
+    modalities: Sequence[str],
+    filters: Filters | None = None,
+    database_dir: Path | None = None,
+) -> dict[str, list[Path]]:
+    """Ask pybids for the images of some modalities.
 
     Parameters
     ----------
@@ -61,8 +66,8 @@ def find_images(
         The raw dataset, absolute.
     participants : collection of str
         Whose folders to look into.
-    modality : str
-        A key of ``queries`` in the name table (``T1w``).
+    modalities : sequence of str
+        Keys of ``queries`` in the name table (``T1w``).
     filters : mapping, optional
         Of `read_filters`; an entity in it replaces the one of the query.
     database_dir : Path, optional
@@ -70,8 +75,8 @@ def find_images(
 
     Returns
     -------
-    list of Path
-        Sorted.
+    dict of str to list of Path
+        By modality, sorted.
 
     Raises
     ------
@@ -83,17 +88,23 @@ def find_images(
     from sqlalchemy.exc import SQLAlchemyError
 
     layout = _layout(bids_dir, participants, database_dir)
-    query = {**io_spec()["queries"][modality], **(filters or {}).get(modality, {})}
+    found = {}
     try:
-        found = layout.get(return_type="filename", **{key: _pybids_value(value) for key, value in query.items()})
+        for modality in modalities:
+            query = {**io_spec()["queries"][modality], **(filters or {}).get(modality, {})}
+            found[modality] = layout.get(return_type="filename", **{key: _pybids_value(value) for key, value in query.items()})
     except SQLAlchemyError as error:  # such as a regular expression that is none
         raise BadConfiguration(f"The filters for {modality} cannot be used ({type(error).__name__}); check --bids-filter-file.") from error
     finally:
         layout.connection_manager.session.close()
         layout.connection_manager.engine.dispose()
     wanted = set(participants)
-    paths = [bids_dir / Path(path).relative_to(layout.root) for path in found]  # an index may know the folder by another name
-    return sorted(path for path in paths if path.relative_to(bids_dir).parts[0] in wanted and os.path.lexists(path))
+
+    def ours(paths: Sequence[str]) -> list[Path]:
+        inside = [bids_dir / Path(path).relative_to(layout.root) for path in paths]  # an index may know the folder by another name
+        return sorted(path for path in inside if path.relative_to(bids_dir).parts[0] in wanted and os.path.lexists(path))
+
+    return {modality: ours(paths) for modality, paths in found.items()}
 
 
 def read_filters(path: Path | str) -> dict[str, dict[str, Any]]:

@@ -224,7 +224,7 @@ def name_pattern(key: str, extra: tuple[str, ...] = ()) -> re.Pattern:
             if extra:
                 pattern += f"(?P<extra>(?:_(?:{'|'.join(extra)})-{LABEL.pattern})*)"
         elif part.startswith("{"):
-            value = r"(?:\.[a-z0-9]+)+" if entity == "extension" else LABEL.pattern
+            value = r"(?:\.[a-z0-9]+)+" if entity == "extension" else "|".join(io_spec()["values"].get(entity, [LABEL.pattern]))
             pattern += f"(?P<{entity}>{value})"
         else:
             pattern += re.escape(part)

@@ -11,15 +11,20 @@ from typing import Any
 from brainage_bids.bids.inventory import Inventory, Skipped
 from brainage_bids.bids.layout import check_filters, find_images, read_filters
 from brainage_bids.bids.names import directories, parse_name, participant_folders, session_folders, with_prefix
+from brainage_bids.bids.other_images import why_never
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.reuse import Reused, find_preprocessed
 from brainage_bids.bids.selection import choose
 from brainage_bids.bids.tables import Inheritance, read_json_object
-from brainage_bids.records import BadDataset, Participant, Scan, Session
+from brainage_bids.records import OTHER_MODALITIES, BadDataset, Participant, Scan, Session
 
 MODALITY = "T1w"
+"""Without it a session is not processed."""
 DERIVED = ("space", "desc", "res", "label", "seg", "from", "to")
 """Entities that no raw image has."""
+
+_Found = dict[str, dict[str | None, list[Path]]]
+"""Person, visit (None without sessions), images."""
 
 
 def collect(
@@ -32,7 +37,7 @@ def collect(
     database_dir: Path | str | None = None,
     derivatives: Mapping[str, Path] | None = None,
 ) -> Inventory:
-    """Find the sessions to process, with one T1w each, looking into the folders of those asked for alone.
+    """Find the sessions to process, with one T1w each and the FLAIR and SWI they have, looking into the folders of those asked for alone.
 
     Parameters
     ----------
@@ -68,14 +73,20 @@ def collect(
     wanted_sessions = {with_prefix(label, "ses-") for label in session_labels}
     asked = [label for label in present if not named or label in named]
     skipped = [Skipped(label, None, MODALITY, None, f"there is no folder {label}", True) for label in named if label not in present]
-    images = find_images(bids_dir, asked, MODALITY, filters, None if database_dir is None else Path(database_dir)) if asked else []
-    sessions, others = _by_session(bids_dir, images, wanted_sessions)
+    modalities = (MODALITY, *OTHER_MODALITIES)
+    images = find_images(bids_dir, asked, modalities, filters, None if database_dir is None else Path(database_dir)) if asked else {}
+    sessions, others = _by_session(bids_dir, images.get(MODALITY, ()), MODALITY, wanted_sessions)
     visits = {label: session_folders(bids_dir, label) for label in asked}
     phenotype = load_phenotype(bids_dir, visits, phenotype_files)
     inheritance = Inheritance(bids_dir)
+    beside: dict[str, _Found] = {}
+    for modality in OTHER_MODALITIES:
+        beside[modality], left = _by_session(bids_dir, images.get(modality, ()), modality, wanted_sessions)
+        others += left
     participants = []
     for label in asked:
-        built, left = _participant(label, sessions.get(label, {}), phenotype, inheritance)
+        further = {modality: found.get(label, {}) for modality, found in beside.items()}
+        built, left = _participant(label, sessions.get(label, {}), further, phenotype, inheritance)
         participants += [built] if built else []
         skipped += left + _without_image(label, visits[label], sessions.get(label, {}), wanted_sessions, named=bool(named))
     skipped = sorted(skipped + others, key=lambda item: (item.participant_id, item.session_id or "", str(item.file or "")))
@@ -114,9 +125,9 @@ def _check_dataset(bids_dir: Path) -> list[str]:
     return problems
 
 
-def _by_session(bids_dir: Path, images: Sequence[Path], wanted: set[str]) -> tuple[dict[str, dict[str | None, list[Path]]], list[Skipped]]:
+def _by_session(bids_dir: Path, images: Sequence[Path], modality: str, wanted: set[str]) -> tuple[_Found, list[Skipped]]:
     """Sort images by person and visit; leave out those whose name and place disagree, and derivatives."""
-    found: dict[str, dict[str | None, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    found: _Found = defaultdict(lambda: defaultdict(list))
     skipped = []
     for path in images:
         person, *inner = path.relative_to(bids_dir).parts
@@ -135,25 +146,46 @@ def _by_session(bids_dir: Path, images: Sequence[Path], wanted: set[str]) -> tup
         else:
             found[person][folder].append(path)
             continue
-        skipped.append(Skipped(person, folder, MODALITY, path, reason))
+        skipped.append(Skipped(person, folder, modality, path, reason))
     return found, skipped
 
 
 def _participant(
-    label: str, found: Mapping[str | None, Sequence[Path]], phenotype: Phenotype, inheritance: Inheritance
+    label: str,
+    found: Mapping[str | None, Sequence[Path]],
+    further: Mapping[str, Mapping[str | None, Sequence[Path]]],
+    phenotype: Phenotype,
+    inheritance: Inheritance,
 ) -> tuple[Participant | None, list[Skipped]]:
-    """Build a person from the images of each visit; None without any."""
+    """Build a person from the images of each visit; None without any T1w."""
     sessions, left = [], []
     for visit in sorted(found, key=lambda value: value or ""):
-        choice = choose(found[visit], MODALITY)
-        name = parse_name(choice.path.name)
-        entities = name.long_entities() if name else {}
-        scan = Scan(choice.path, MODALITY, entities, choice.reason, inheritance.metadata(choice.path))
+        scans = {}
+        for modality, paths in {MODALITY: found[visit], **{key: visits.get(visit, ()) for key, visits in further.items()}}.items():
+            scan, others = _scan(paths, modality, (label, visit), inheritance)
+            scans |= {modality: scan} if scan else {}
+            left += others
         record = phenotype.record(label, visit)
-        sessions.append(Session(label, visit, {MODALITY: scan}, record.age, record.sex, record.site, record.flags))
-        reason = f"{choice.path.name} was chosen ({choice.reason})"
-        left += [Skipped(label, visit, MODALITY, path, reason) for path in choice.others]
+        sessions.append(Session(label, visit, scans, record.age, record.sex, record.site, record.flags))
+    for modality, visits in further.items():
+        for visit in set(visits) - set(found):
+            left += [Skipped(label, visit, modality, path, f"its session has no {MODALITY} to go with") for path in visits[visit]]
     return (Participant(label, tuple(sessions)) if sessions else None), left
+
+
+def _scan(paths: Sequence[Path], modality: str, who: tuple[str, str | None], inheritance: Inheritance) -> tuple[Scan | None, list[Skipped]]:
+    """Choose the image of a modality of one visit; say of the others why they are left."""
+    never = {path: why for path in paths if modality != MODALITY and (why := why_never(path, inheritance.metadata(path)))}
+    left = [Skipped(*who, modality, path, reason) for path, reason in never.items()]
+    usable = [path for path in paths if path not in never]
+    if not usable:
+        return None, left
+    choice = choose(usable, modality)
+    name = parse_name(choice.path.name)
+    entities = name.long_entities() if name else {}
+    reason = f"{choice.path.name} was chosen ({choice.reason})"
+    left += [Skipped(*who, modality, path, reason) for path in choice.others]
+    return Scan(choice.path, modality, entities, choice.reason, inheritance.metadata(choice.path)), left
 
 
 def _without_image(

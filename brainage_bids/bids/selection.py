@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
+from brainage_bids.bids.other_images import kind_words, swi_rank
+
+RULE = ("no contrast agent", "normalised reconstruction", "highest resolution", "last run", "first name")
+"""What tells two images of one kind apart, in this order."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
 
     The rule: an image whose header can be read before one whose header cannot; without contrast agent (``ce-``) before
     with; normalised reconstruction (``rec-norm``) before others; smaller voxels before larger; the last run; the first
-    name. The reason is the first of these that tells the choice from the runner-up.
+    name. For SWI the kind comes after the header (`other_images.swi_rank`). The reason is the first of these that tells the choice
+    from the runner-up.
 
     Parameters
     ----------
@@ -45,13 +50,19 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     """
     if not paths:
         raise ValueError("There is no image to choose from.")
+    swi = modality == "swi"
     if len(paths) == 1:
-        return Choice(paths[0], f"only {modality}{_state(paths[0])}", ())
-    ranked = sorted((_rank(path), path) for path in paths)
+        return Choice(paths[0], f"only {modality}{_kind(paths[0], swi)}{_state(paths[0])}", ())
+    ranked = sorted((_rank(path, swi), path) for path in paths)
     (best, path), (second, _) = ranked[:2]
-    words = ("readable header", "no contrast agent", "normalised reconstruction", "highest resolution", "last run", "first name")
+    words = ("readable header", *(("best kind", "in anat", "first echo") if swi else ()), *RULE)
     decisive = next(word for word, one, two in zip(words, best, second, strict=True) if one != two)
-    return Choice(path, f"{decisive} of {len(paths)} {modality}{_state(path)}", tuple(other for _, other in ranked[1:]))
+    reason = f"{decisive} of {len(paths)} {modality}{_kind(path, swi)}{_state(path)}"
+    return Choice(path, reason, tuple(other for _, other in ranked[1:]))
+
+
+def _kind(path: Path, swi: bool) -> str:
+    return f" ({kind_words(path)})" if swi else ""
 
 
 def voxel_volume(path: Path) -> float | None:
@@ -66,11 +77,12 @@ def voxel_volume(path: Path) -> float | None:
     return volume if len(zooms) == 3 and math.isfinite(volume) and volume > 0 else None
 
 
-def _rank(path: Path) -> tuple[bool, bool, bool, float, int, str]:
+def _rank(path: Path, swi: bool) -> tuple:
     name = parse_name(path.name) or BIDSName({}, "", "")
     volume = voxel_volume(path)
     return (
         volume is None,
+        *(swi_rank(path) if swi else ()),
         "ce" in name.entities,
         name.entities.get("rec", "").lower() != "norm",
         math.inf if volume is None else round(volume, 3),

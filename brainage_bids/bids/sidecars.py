@@ -67,7 +67,7 @@ def image_sidecar(
     sources : iterable of str
         BIDS URIs of the files it was made from; see `bids_uri`.
     skull_stripped : bool, optional
-        Whether the image shows the brain alone; needed for T1w, where BIDS requires it.
+        Whether the image shows the brain alone; needed for T1w, FLAIR and SWI, where BIDS requires it.
     extra : mapping, optional
         Further fields.
     **entities : str
@@ -89,8 +89,12 @@ def image_sidecar(
     path = derivative_path(Path(), key, participant_id, session_id, **entities)
     fixed = table["files"][key]
     tissue = table["tissues"].get(entities.get("label", ""), "")
-    content = {"Description": fixed["Description"].format(tissue=tissue), "Sources": list(sources), "Type": fixed.get("Type")}
-    if path.name.endswith("_T1w.nii.gz"):
+    content = {
+        "Description": fixed["Description"].format_map({"tissue": tissue} | entities),
+        "Sources": list(sources),
+        "Type": fixed.get("Type"),
+    }
+    if path.name.endswith(("_T1w.nii.gz", "_FLAIR.nii.gz", "_swi.nii.gz")):
         if skull_stripped is None:
             raise ValueError(f"The sidecar of {key!r} must say whether the skull is stripped.")
         content["SkullStripped"] = skull_stripped
@@ -101,7 +105,7 @@ def image_sidecar(
         content["SpatialReference"] = f"bids::{derivative_path(Path(), 'preproc', participant_id, session_id).as_posix()}"
     resolution = path.name.partition("_res-")[2].partition("_")[0]
     if resolution:
-        content["Resolution"] = table["resolution"][resolution]
+        content["Resolution"] = fixed.get("Resolution", table["resolution"][resolution])
     if "columns" in fixed:
         content.update(table_columns(fixed["columns"]))
     return {**{name: value for name, value in content.items() if value is not None}, **(extra or {})}

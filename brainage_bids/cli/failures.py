@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from brainage_bids.records import Failure
+from brainage_bids.records import OTHER_MODALITIES, Failure
 
 
-def failure_path(out_dir: Path, participant_id: str, session_id: str | None) -> Path:
-    """Where the record of a session, or of a person as a whole, lies."""
-    return out_dir / "logs" / "failures" / ("_".join(filter(None, (participant_id, session_id))) + ".json")
+def failure_path(out_dir: Path, participant_id: str, session_id: str | None, modality: str | None = None) -> Path:
+    """Where the record of a session, of its FLAIR or SWI alone, or of a person as a whole, lies."""
+    return out_dir / "logs" / "failures" / ("_".join(filter(None, (participant_id, session_id, modality))) + ".json")
 
 
 def write_failures(out_dir: Path, failures: Iterable[Failure]) -> None:
@@ -20,16 +20,21 @@ def write_failures(out_dir: Path, failures: Iterable[Failure]) -> None:
     from brainage_bids.bids.sink import sink_json
 
     for failure in failures:
-        sink_json(asdict(failure), failure_path(out_dir, failure.participant_id, failure.session_id))
+        sink_json(asdict(failure), failure_path(out_dir, failure.participant_id, failure.session_id, failure.modality))
 
 
 def forget_failures(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> None:
     """Remove the records of a person and of the given sessions: they are being processed again."""
     for session_id in {None, *session_ids}:
-        failure_path(out_dir, participant_id, session_id).unlink(missing_ok=True)
+        for modality in (None, *OTHER_MODALITIES):
+            failure_path(out_dir, participant_id, session_id, modality).unlink(missing_ok=True)
 
 
 def read_messages(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> list[str]:
     """What the records of a person and of the given sessions say, one sentence each."""
-    paths = (failure_path(out_dir, participant_id, session_id) for session_id in (None, *filter(None, session_ids)))
+    paths = (
+        failure_path(out_dir, participant_id, session_id, modality)
+        for session_id in (None, *filter(None, session_ids))
+        for modality in (None, *OTHER_MODALITIES)
+    )
     return [json.loads(path.read_text(encoding="utf-8"))["message"] for path in paths if path.exists()]

@@ -10,6 +10,12 @@ SHRINK_MM = 5.0
 ITERATIONS = (50, 50, 50)
 """Steps of N4 at each level."""
 
+FEW_ITERATIONS = (30, 30)
+"""For FLAIR and SWI, whose tissues are not told apart by their brightness."""
+
+SLOPPY_ITERATIONS = (15, 15)
+"""For demonstrations and tests."""
+
 
 def bias_field(
     image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threads: int = 1, iterations: tuple[int, ...] = ITERATIONS

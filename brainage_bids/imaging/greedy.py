@@ -118,6 +118,53 @@ def find_warp(
     return _finite(np.ascontiguousarray(np.transpose(field, (2, 1, 0, 3)), dtype=np.float32) * to_ras)
 
 
+def find_rigid(
+    fixed: np.ndarray,
+    fixed_affine: np.ndarray,
+    moving: np.ndarray,
+    affine: np.ndarray,
+    *,
+    levels: str,
+    region: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    metric: str = ANY_CONTRAST,
+    seed: int = 1,
+) -> np.ndarray:
+    """Rotation and translation that carry one image of a person onto another, on one thread.
+
+    Parameters
+    ----------
+    fixed : ndarray, (X, Y, Z) float32
+    fixed_affine : ndarray, (4, 4)
+        Voxel index to RAS mm of `fixed`.
+    moving, affine
+        The other image with its own.
+    levels : str
+        Steps at four times, twice and once the voxel size.
+    region : ndarray, shape of `fixed`, bool, optional
+        Where the images are compared; everywhere by default.
+    start : ndarray, (4, 4), optional
+        First guess; by default the two share their millimetres.
+    metric, seed
+        As for `find_affine`.
+
+    Returns
+    -------
+    ndarray, (4, 4)
+        Millimetres of `fixed` to those of `moving`, RAS.
+
+    Raises
+    ------
+    UnusableInput
+        As for `find_affine`.
+    """
+    images = {} if region is None else {"region": as_itk(region, fixed_affine)}
+    with _matrix_file(np.eye(4) if start is None else start) as path:
+        command = f"-a -dof 6 -ia {path} -n {levels} -o matrix" + (" -gm region" if images else "")
+        greedy = _run(command, fixed, moving, affine, metric, 1, seed, fixed_affine=fixed_affine, matrix=None, **images)
+    return _finite(np.array(greedy["matrix"], dtype=float))
+
+
 def as_itk(data: np.ndarray, affine: np.ndarray):
     """A SimpleITK image (LPS) of a volume (X, Y, Z) with an RAS affine."""
     import SimpleITK as sitk
@@ -131,22 +178,22 @@ def as_itk(data: np.ndarray, affine: np.ndarray):
     return image
 
 
-def _run(command: str, fixed, moving, affine, metric: str, threads: int, seed: int, **named):
+def _run(command: str, fixed, moving, affine, metric: str, threads: int, seed: int, *, fixed_affine=WARP_GRID.affine, **named):
     from picsl_greedy import Greedy3D
 
     greedy = Greedy3D()
     common = f"-V 0 -seed {seed} -threads {threads} -m {metric} -i fixed moving"
     try:
         with _quiet():
-            greedy.execute(f"{common} {command}", fixed=as_itk(fixed, WARP_GRID.affine), moving=as_itk(moving, affine), **named)
+            greedy.execute(f"{common} {command}", fixed=as_itk(fixed, fixed_affine), moving=as_itk(moving, affine), **named)
     except RuntimeError as error:
-        raise UnusableInput(f"The registration to the template stopped ({error}); look at the brain mask of this scan.") from error
+        raise UnusableInput(f"The registration stopped ({error}); look at the brain mask of this scan.") from error
     return greedy
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise UnusableInput("The registration to the template gave values that are not numbers; look at the brain mask of this scan.")
+        raise UnusableInput("The registration gave values that are not numbers; look at the brain mask of this scan.")
     return values
 
 

@@ -13,6 +13,7 @@ from brainage_bids.imaging.grids import voxel_volume
 from brainage_bids.imaging.quality_mask import scalp_distance_mm
 
 NOT_AVAILABLE = "n/a"
+NO_VALUES = "Not computed: the images it needs hold no usable values."
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,14 @@ def measure(
     }
 
 
-def assess(metrics: Mapping[str, float | None], stripped: bool, details: Mapping[str, str] | None = None) -> list[dict[str, object]]:
+def assess(
+    metrics: Mapping[str, float | None],
+    stripped: bool,
+    details: Mapping[str, str] | None = None,
+    *,
+    missing: Mapping[str, str] | None = None,
+    limits: tuple[Limit, ...] = QUALITY_LIMITS,
+) -> list[dict[str, object]]:
     """The quality table: every figure with its limits and, where it lies outside, the flag it raises.
 
     Parameters
@@ -216,6 +224,10 @@ def assess(metrics: Mapping[str, float | None], stripped: bool, details: Mapping
         Whether the scan came as an extracted brain; figures that need air are then n/a, whatever was passed.
     details : mapping, optional
         What a figure speaks of in this person (the structure that is most asymmetric), by metric; added to its description.
+    missing : mapping, optional
+        Why a figure could not be computed, by metric, where it is known.
+    limits : tuple of Limit
+        Those of a T1w by default.
 
     Returns
     -------
@@ -235,19 +247,20 @@ def assess(metrics: Mapping[str, float | None], stripped: bool, details: Mapping
     >>> row["value"], row["low"], row["flag"]
     (5.0, 7.0, 'poor_snr')
     """
-    known = {limit.metric for limit in QUALITY_LIMITS}
+    known = {limit.metric for limit in limits}
     if set(metrics) != known:
         raise ValueError(f"quality figures missing: {sorted(known - set(metrics))}; unknown: {sorted(set(metrics) - known)}")
     said = details or {}
-    return [_row(limit, metrics[limit.metric], stripped, said.get(limit.metric, "")) for limit in QUALITY_LIMITS]
+    why = missing or {}
+    return [_row(limit, metrics[limit.metric], stripped, said.get(limit.metric, ""), why.get(limit.metric, NO_VALUES)) for limit in limits]
 
 
-def _row(limit: Limit, value: float | None, stripped: bool, detail: str) -> dict[str, object]:
+def _row(limit: Limit, value: float | None, stripped: bool, detail: str, why: str) -> dict[str, object]:
     description, flag = f"{limit.description} Here: {detail}." if detail else limit.description, NOT_AVAILABLE
     if stripped and limit.needs_air:
         value, description = None, f"{description} Not computed: the surroundings of the brain were removed before."
     elif value is None or math.isnan(value):
-        value, description = None, f"{description} Not computed: the images it needs hold no usable values."
+        value, description = None, f"{description} {why}"
     elif (limit.low is not None and value < limit.low) or (limit.high is not None and value > limit.high):
         flag = limit.flag
     return {

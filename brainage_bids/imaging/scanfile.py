@@ -73,7 +73,7 @@ def spatial_shape(shape: tuple[int, ...], path: object) -> tuple[int, int, int]:
     shape = tuple(int(size) for size in shape)
     volumes = int(np.prod(shape[3:], dtype=np.int64))
     if volumes != 1 and len(shape) > 3:
-        raise UnusableInput(f"{path} holds {volumes} volumes where one is expected; give the single T1w volume as its own file.")
+        raise UnusableInput(f"{path} holds {volumes} volumes where one is expected; give a single volume as its own file.")
     if len(shape) < 3 or min(shape[:3]) < MIN_VOXELS_PER_AXIS:
         size = " × ".join(map(str, shape[:3])) or "no"
         raise UnusableInput(

@@ -33,6 +33,23 @@ def write_transforms(spatial_map: SpatialMap, forward: str | Path, inverse: str 
     _write(inverse, [_field(spatial_map.inverse), _affine(np.linalg.inv(spatial_map.affine))])
 
 
+def write_rigid(matrix: np.ndarray, path: str | Path) -> None:
+    """Write a rigid or affine map as an ITK text file, readable by ITK, ANTs and SimpleITK.
+
+    Parameters
+    ----------
+    matrix : ndarray, (4, 4)
+        From the millimetres of the image that is resampled to, RAS, to those of the image that is read.
+    path : path
+        Ends with ``.txt``.
+    """
+    _, centre, parameters = _affine(matrix)
+    numbers = " ".join(f"{value:.17g}" for value in parameters)
+    fixed = " ".join(f"{value:.17g}" for value in centre)
+    lines = ["#Insight Transform File V1.0", "#Transform 0", "Transform: AffineTransform_double_3_3"]
+    Path(path).write_text("\n".join([*lines, f"Parameters: {numbers}", f"FixedParameters: {fixed}", ""]), encoding="ascii")
+
+
 def read_transforms(forward: str | Path, inverse: str | Path) -> SpatialMap:
     """Read what `write_transforms` wrote.
 

@@ -13,6 +13,10 @@ WARP_GRID = GRIDS["1p5"]
 """The grid of the template on which displacement fields live."""
 
 
+SLOPPY_TOLERANCE_MM = 0.2
+"""Error of the inverse warp in demonstrations and tests."""
+
+
 @dataclass(frozen=True)
 class SpatialMap:
     """The map between the template's space (y) and a person's (x), both in RAS mm.

@@ -54,6 +54,21 @@ def save_scaled(data: np.ndarray, affine: np.ndarray, path: str | Path, *, dtype
     return str(Path(path).absolute())
 
 
+def save_packed(packed: np.ndarray, affine: np.ndarray, path: str | Path) -> str:
+    """Write what ``packing.pack`` made, with the slope 383/255 in the header: readers give back scaled intensities."""
+    import nibabel as nib
+
+    from brainage_bids.imaging.packing import TOP
+
+    image = nib.Nifti1Image(packed, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    with open(path, "wb") as file:
+        file.write(_bytes_with_slope(image, TOP / 255))
+    return str(Path(path).absolute())
+
+
 def _bytes_with_slope(image, slope: float) -> bytes:
     """The file of an integer image with a slope of our own (nibabel would choose one itself)."""
     header = image.header.copy()

@@ -66,6 +66,7 @@ class FindBrain(SimpleInterface):
 class CorrectBiasInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
     mask_file = File(exists=True, mandatory=True)
+    iterations = traits.List(traits.Int, [], usedefault=True, desc="steps at each level; the module's own by default")
 
 
 class CorrectBiasOutputSpec(TraitedSpec):
@@ -80,12 +81,15 @@ class CorrectBias(SimpleInterface):
     def _run_interface(self, runtime):
         import numpy as np
 
-        from brainage_bids.imaging.bias_field import bias_field
+        from brainage_bids.imaging.bias_field import ITERATIONS, bias_field
         from brainage_bids.interfaces.images import load, save_scaled
 
         data, affine = load(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        data = data / bias_field(data, affine, mask, threads=1)  # more threads, other rounding, and registration amplifies it
+        iterations = tuple(self.inputs.iterations) or ITERATIONS
+        data = data / bias_field(
+            data, affine, mask, threads=1, iterations=iterations
+        )  # more threads, other rounding, and registration amplifies it
         top = max(float(np.percentile(data[mask], 99.9)) * 3, float(np.percentile(data[::2, ::2, ::2], 99.9)))
         self._results["out_file"] = save_scaled(data, affine, f"{runtime.cwd}/corrected.nii", dtype=np.int16, top=top)
         return runtime
@@ -117,6 +121,7 @@ class Register(SimpleInterface):
         from brainage_bids.imaging.grids import voxel_sizes
         from brainage_bids.imaging.registration import FIRST_WARP_LEVELS, SLOPPY_WARP_LEVELS, register
         from brainage_bids.imaging.transforms import write_transforms
+        from brainage_bids.imaging.warps import SLOPPY_TOLERANCE_MM, SpatialMap, invert_displacement
         from brainage_bids.interfaces.images import load, load_probability
 
         data, affine = load_probability(self.inputs.in_file)
@@ -125,7 +130,10 @@ class Register(SimpleInterface):
         levels = SLOPPY_WARP_LEVELS if self.inputs.sloppy else FIRST_WARP_LEVELS
         # one thread: same input, same bits
         spatial_map = register(part, part_affine, threads=1, levels=levels, seed=self.inputs.seed)
-        if not self.inputs.sloppy:
+        if self.inputs.sloppy:
+            known = invert_displacement(spatial_map.displacement, tolerance_mm=SLOPPY_TOLERANCE_MM)
+            spatial_map = SpatialMap(spatial_map.affine, spatial_map.displacement, known)
+        else:
             spatial_map = refine(data, affine, spatial_map, mask=mask if self.inputs.stripped else None, seed=self.inputs.seed)
         self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"
         write_transforms(spatial_map, self._results["forward"], self._results["inverse"])

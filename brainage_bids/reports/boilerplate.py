@@ -21,6 +21,7 @@ DEFAULT_STEPS = (
     "tissues_em",
     "modulation",
     "quality",
+    "arrays",
 )
 """The steps of an ordinary run; what one scan really went through stands in ``StepsDone`` of its sidecar. See `model_steps`."""
 

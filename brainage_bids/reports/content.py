@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainage_bids.bids.names import LABEL, derivative_path, session_folders
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.models.card import NAME
-from brainage_bids.records import FLAGS
+from brainage_bids.records import FLAGS, OTHER_MODALITIES
 
 FIGURES = ("mask", "tissues", "registration")
 """``desc-`` of the pictures a report shows; the picture of the age is drawn from the tables."""
@@ -28,6 +28,25 @@ class Fault:
     stage: str
     message: str
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class OtherView:
+    """All that is known of the FLAIR or SWI of a visit.
+
+    Attributes
+    ----------
+    sidecar : mapping
+        JSON of its quality table.
+    quality : tuple of mapping
+        Rows of ``B_desc-qc_{FLAIR,swi}.tsv``.
+    figure : Path or None
+        The picture of its registration.
+    """
+
+    sidecar: Mapping[str, object]
+    quality: tuple[Row, ...]
+    figure: Path | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,8 @@ class SessionView:
         ``mask``, ``tissues``, ``registration`` → the file.
     faults : tuple of Fault
         What failed in this session.
+    others : mapping
+        FLAIR and SWI by ``FLAIR`` and ``swi``, those that there are.
     """
 
     session_id: str | None
@@ -62,6 +83,7 @@ class SessionView:
     structures: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     figures: Mapping[str, Path] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    others: Mapping[str, OtherView] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -192,7 +214,17 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
         {name: rows for name, rows in structures.items() if rows},
         {name: picture for name, picture in pictures.items() if picture.is_file()},
         tuple(fault for fault in faults if fault.session_id == session_id and session_id is not None),
+        {modality: other for modality in OTHER_MODALITIES if (other := _read_other(path, modality, unread)) is not None},
     )
+
+
+def _read_other(path: Callable[..., Path], modality: str, unread: list[str]) -> OtherView | None:
+    table = path("other_qc", modality=modality)
+    quality = _read_table(table, unread)
+    if not quality:
+        return None
+    sidecar, figure = _read_json(sidecar_path(table), unread), path("figures", desc="coregistration", suffix=modality)
+    return OtherView(sidecar if isinstance(sidecar, dict) else {}, quality, figure if figure.is_file() else None)
 
 
 def _read_faults(out_dir: Path, participant_id: str, unread: list[str]) -> list[Fault]:

@@ -27,6 +27,8 @@ TISSUES: Mapping[int, tuple[str, str, str]] = {
     3: ("CSF", "cerebrospinal fluid", "#d977ff"),
 }
 """Label of ``dseg`` → short name, name, colour (told apart by people who see red and green alike)."""
+SHOWN: Mapping[str, str] = {"FLAIR": "FLAIR", "swi": "SWI"}
+"""What the modalities beside the T1w are called in words."""
 TEMPLATE_COLOUR = "#7dff6b"
 TEMPLATE_INNER_COLOUR = "#ffb03a"
 
@@ -153,6 +155,42 @@ def draw_registration(
     _notes(root, layout)
     _stamp(root, layout, "participant", "bb-before")
     _stamp(root, layout, "template", "bb-after")
+    return svg.save(root, path)
+
+
+def draw_coregistration(moved: Image, t1w: Image, dseg: Image, path: Path, name: str) -> Path:
+    """Draw a FLAIR or SWI on the T1w's voxels, with the lines of the T1w's tissues, and the T1w under it.
+
+    Parameters
+    ----------
+    moved : image or path
+        The other image on the grid of the T1w, with its head.
+    t1w, dseg : image or path
+        The T1w and its labels of ``TISSUES``.
+    path
+        As for `draw_mask`, as are what is returned and raised.
+    name : str
+        What the image is called in the picture.
+    """
+    import numpy as np
+
+    other, head, labels = mosaic.load(moved), mosaic.load(t1w), mosaic.load(dseg)
+    _same_grid(head, other)
+    _same_grid(head, labels)
+    dense = np.rint(np.nan_to_num(labels.data)).astype(np.uint8)
+    brain = dense > 0
+    layout = mosaic.plan(head, brain, 8.0)
+    words = f"The {name} at the place of the T1w, with lines of the T1w's brain and white matter; the T1w itself lies under it."
+    root = _canvas(layout, f"Alignment of the {name} to the T1w", words, CSS_FLICKER, "bb-flicker")
+    for volume, class_ in ((other, "bb-before"), (head, "bb-after")):
+        window = mosaic.grey_window(volume.data, brain)
+        grey = mosaic.to_grey(mosaic.compose(volume.data, layout), (min(window[0], 0.0), window[1]))
+        svg.embed_grey(root, grey, 0, 0, class_=class_)
+    _line(root, mosaic.contours(brain, layout), MASK_COLOUR)
+    _line(root, mosaic.contours(dense == 2, layout), TISSUES[2][2])
+    _notes(root, layout)
+    _stamp(root, layout, name, "bb-before")
+    _stamp(root, layout, "T1w", "bb-after")
     return svg.save(root, path)
 
 

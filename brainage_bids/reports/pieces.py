@@ -14,7 +14,7 @@ from brainage_bids.models.registry import ModelFolder
 from brainage_bids.records import BadConfiguration
 from brainage_bids.reports import figures, structures, svg, words
 from brainage_bids.reports.boilerplate import installed_versions, model_notes, model_steps, write_methods
-from brainage_bids.reports.content import ParticipantView, Row, SessionView, flag_words, number
+from brainage_bids.reports.content import OtherView, ParticipantView, Row, SessionView, flag_words, number
 
 if TYPE_CHECKING:
     import jinja2
@@ -37,6 +37,11 @@ PICTURES: Mapping[str, tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, 
         "Alignment to the template",
         (("before", "Participant"), ("after", "Template"), ("alternate", "Alternate")),
         ((figures.TEMPLATE_COLOUR, "the template's brain"), (figures.TEMPLATE_INNER_COLOUR, "the template's white matter")),
+    ),
+    "coregistration": (
+        "Alignment to the T1w",
+        (("before", "This image"), ("after", "T1w"), ("alternate", "Alternate")),
+        ((figures.MASK_COLOUR, "the T1w's brain"), (figures.TISSUES[2][2], "the T1w's white matter")),
     ),
 }
 """Title, switches (first one is on) and key of each picture."""
@@ -148,16 +153,40 @@ def _session_pieces(
     if session.sidecar:
         yield "scan", "scan.html", _scan(session.sidecar)
     for name, path in session.figures.items():
-        label, picks, key = PICTURES[name]
-        address = "./" + quote(path.relative_to(out_dir).as_posix())
-        values = {"label": label, "picks": picks, "key": key, "name": f"{name}-{index}", "picture": _inline(path), "address": address}
-        yield name, "figure.html", values
+        yield name, "figure.html", _figure(name, f"{name}-{index}", path, out_dir)
     if session.quality:
-        raised = dict.fromkeys(pair for row in session.quality for pair in flag_words(row.get("flag")))
-        rows = [{"metric": "", "description": "", "flag": None, "value": None} | dict(row) for row in session.quality]
-        yield "quality", "quality.html", {"rows": rows, "raised": tuple(raised), "names": words.QUALITY_NAMES}
+        yield "quality", "quality.html", _quality(session.quality)
     if volumes := _volumes(session.volumes):
         yield "volumes", "volumes.html", {"rows": volumes}
+    for modality, other in session.others.items():
+        yield modality.lower(), "other.html", _other(modality, other)
+        if other.figure is not None:
+            values = _figure("coregistration", f"{modality}-{index}", other.figure, out_dir)
+            yield f"{modality.lower()}picture", "figure.html", values
+        yield f"{modality.lower()}quality", "quality.html", _quality(other.quality)
+
+
+def _figure(kind: str, name: str, path: Path, out_dir: Path) -> dict[str, object]:
+    label, picks, key = PICTURES[kind]
+    address = "./" + quote(path.relative_to(out_dir).as_posix())
+    return {"label": label, "picks": picks, "key": key, "name": name, "picture": _inline(path), "address": address}
+
+
+def _quality(table: tuple[Row, ...]) -> dict[str, object]:
+    raised = dict.fromkeys(pair for row in table for pair in flag_words(row.get("flag")))
+    rows = [{"metric": "", "description": "", "flag": None, "value": None} | dict(row) for row in table]
+    return {"rows": rows, "raised": tuple(raised), "names": words.QUALITY_NAMES}
+
+
+def _other(modality: str, other: OtherView) -> dict[str, object]:
+    sources, notes = other.sidecar.get("Sources"), other.sidecar.get("Notes")
+    return {
+        "name": figures.SHOWN[modality],
+        "source": str(sources[0]) if isinstance(sources, list) and sources else "",
+        "choice": str(other.sidecar.get("SourceChoice") or ""),
+        "notes": [str(note) for note in notes] if isinstance(notes, list) else [],
+        "used": bool(other.sidecar.get("Used")),
+    }
 
 
 def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Mapping[str, tuple[Row, ...]]) -> dict[str, object]:
@@ -266,6 +295,9 @@ def _steps(view: ParticipantView, default: tuple[str, ...]) -> list[str]:
     for session in view.sessions:
         done = session.sidecar.get("StepsDone")
         out.update(dict.fromkeys(str(step) for step in done) if isinstance(done, list) and done else dict.fromkeys(default))
+        for other in session.others.values():
+            further = other.sidecar.get("StepsDone")
+            out.update(dict.fromkeys(str(step) for step in further) if isinstance(further, list) else {})
     return list(out or dict.fromkeys(default))
 
 

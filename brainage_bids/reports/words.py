@@ -30,6 +30,11 @@ QUALITY_NAMES: Mapping[str, str] = {
     "wrong_side_share": "Labels on the wrong side",
     "intensity_fit": "Fit of the structures to the scan",
     "ventricle_leak": "Ventricles as bright as white matter",
+    "edge_agreement": "Agreement of edges with the T1w",
+    "brain_seen": "Brain inside the image",
+    "fluid_ratio": "Fluid over white matter",
+    "anisotropy": "Longest over shortest voxel edge",
+    "clipped_share": "Clipped share of the brain",
 }
 CHANCE = 0.05
 """Below this p a model counts as better than the guess."""

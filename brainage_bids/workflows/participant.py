@@ -4,50 +4,62 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 
-from brainage_bids.records import BadConfiguration, Failure, Participant, Session, UnusableInput
+from brainage_bids.records import OTHER_MODALITIES, BadConfiguration, Failure, Participant, Session, UnusableInput
+from brainage_bids.workflows.other_session import process_other
 from brainage_bids.workflows.session import Plan, process_session
 
 LOGGER = logging.getLogger("brainage")
 
 
 def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
-    """Process all sessions of a person; one that fails leaves the others alone.
+    """Process all sessions of a person, the T1w first, then FLAIR and SWI; what fails leaves the others alone.
 
     Returns
     -------
     list of Failure
-        Empty if every session ends in a brain age.
+        Empty if every session ends in a brain age, and every FLAIR and SWI could be read. Those of a FLAIR or SWI name it.
 
     Raises
     ------
     BadConfiguration
         If a model or setting is wrong: that is not this person's failure.
     """
-    return [failure for session in participant.sessions if (failure := _try_session(session, plan)) is not None]
+    failures = []
+    for session in participant.sessions:
+        lost = _try(lambda session=session: process_session(session, plan), session)
+        failures += [lost] if lost else []
+        for modality in () if lost else OTHER_MODALITIES:
+            if modality in session.scans:
+                lost_one = _try(lambda session=session, modality=modality: process_other(session, modality, plan), session, modality)
+                failures += [lost_one] if lost_one else []
+    return failures
 
 
-def _try_session(session: Session, plan: Plan) -> Failure | None:
+def _try(work: Callable[[], object], session: Session, modality: str | None = None) -> Failure | None:
+    """Do the T1w of a session, or another modality of it, and say in a record why that failed if it did."""
     from brainage_bids.workflows.engine import NO_MEMORY, GraphFailed
 
     try:
-        process_session(session, plan)
+        work()
         return None
     except BadConfiguration:
         raise
     except GraphFailed as error:
-        failure = Failure(session.participant_id, session.session_id, error.step, error.message, error.detail)
+        step, message, detail = error.step, error.message, error.detail
     except UnusableInput as error:
-        failure = Failure(session.participant_id, session.session_id, "read", str(error), traceback.format_exc())
+        step, message, detail = "read", str(error), traceback.format_exc()
     except MemoryError:
-        failure = Failure(session.participant_id, session.session_id, "memory", NO_MEMORY, traceback.format_exc())
+        step, message, detail = "memory", NO_MEMORY, traceback.format_exc()
     except OSError as error:
-        failure = Failure(session.participant_id, session.session_id, "files", _sentence(error), traceback.format_exc())
-    except Exception as error:  # the session is lost, the other sessions and participants are not; the report says so
+        step, message, detail = "files", _sentence(error), traceback.format_exc()
+    except Exception as error:  # this is lost, the rest of the person and other people are not; the report says so
         message = f"The processing stopped with an error that was not foreseen ({type(error).__name__}: {error}); the log has the details."
-        failure = Failure(session.participant_id, session.session_id, "processing", message, traceback.format_exc())
-    LOGGER.error("%s: %s", session.stem, failure.message)
-    return failure
+        step, detail = "processing", traceback.format_exc()
+    LOGGER.error("%s: %s", session.stem, message)
+    place = step if modality is None else f"{modality}: {step}"
+    return Failure(session.participant_id, session.session_id, place, message, detail, modality)
 
 
 def _sentence(error: OSError) -> str:

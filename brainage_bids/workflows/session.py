@@ -12,8 +12,10 @@ from brainage_bids.bids.dataset import APP, generators
 from brainage_bids.bids.reuse import Reused
 from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
 from brainage_bids.bids.sink import sink_file, sink_image, sink_table, write_atomic
+from brainage_bids.imaging.packing import CLIPPED_LIMIT
 from brainage_bids.records import Session
 from brainage_bids.workflows.engine import run_graph
+from brainage_bids.workflows.other_session import discard_others
 from brainage_bids.workflows.stages import (
     FIGURES,
     STAGES,
@@ -41,7 +43,7 @@ class Plan:
     threads : int
         Threads a step may use.
     sloppy : bool
-        Coarse registration for demonstrations.
+        Coarse registration and no pictures, for demonstrations.
     seed : int
         Of the registration's sample points.
     models : tuple of str
@@ -82,9 +84,12 @@ def process_session(session: Session, plan: Plan) -> dict[str, float]:
     if stored is not None and stored != digest:
         LOGGER.info("%s: the scan or the settings differ from those of the files that are there; all is made anew", session.stem)
         discard(plan.out_dir, session)
+        discard_others(plan.out_dir, session)
     seconds: dict[str, float] = {}
     redo = False
     for name, run in STEPS.items():
+        if name == "figures" and plan.sloppy:
+            continue
         if not redo and is_finished(name, plan.out_dir, session):
             LOGGER.info("%s: %s is there already", session.stem, name)
             continue
@@ -133,7 +138,7 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
     facts = {
         "SourceChoice": scan.reason,
         "InputSkullStripped": bool(made["stripped"]),
-        "StepsDone": [*steps, "modulation", "quality"],
+        "StepsDone": [*steps, "modulation", "quality", "arrays"],
         "Flags": [*made.get("flags", []), *(["input_mismatch"] if _is_foreign(session, plan) else [])],
         "Notes": list(made.get("notes", [])),
         "Fingerprint": digest,
@@ -226,6 +231,21 @@ def make_tables(session: Session, plan: Plan, digest: str) -> None:
         sink_table(tables[output.key], output.path(plan.out_dir, session), table_columns(output.key))
 
 
+def make_arrays(session: Session, plan: Plan, digest: str) -> None:
+    """The T1w as whole-brain arrays on one scale."""
+    from brainage_bids.workflows.other import init_arrays_wf
+
+    files = files_of(session, plan)
+    wanted = ("preproc", "mask", "probseg_WM", "xfm_forward", "xfm_inverse")
+    made = run_graph(init_arrays_wf(), {key: files[key] for key in wanted}, plan.work_dir / session.stem)
+    if made["clipped_share"] > CLIPPED_LIMIT:
+        LOGGER.warning("%s: %.3g %% of the brain was clipped in the packed T1w", session.stem, 100 * made["clipped_share"])
+    extra = {"ScaleFactor": made["factor"], "ClippedShare": made["clipped_share"]}
+    sources = [bids_uri(files[key], {"": plan.out_dir}) for key in wanted[:4]]
+    for output in STAGES["arrays"]:
+        sink_image(made[output.key], output.path(plan.out_dir, session), _sidecar(output, session, sources, True, extra))
+
+
 def make_figures(session: Session, plan: Plan, digest: str) -> None:
     """Pictures of the mask, the tissues and the registration."""
     from brainage_bids.imaging.registration import template_image
@@ -246,6 +266,7 @@ STEPS: dict[str, Callable[[Session, Plan, str], None]] = {
     "structure": make_structure,
     "template": make_template,
     "measure": make_tables,
+    "arrays": make_arrays,
     "figures": make_figures,
 }
 """What makes the files of each stage of `stages.STAGES`; the estimate comes after them."""

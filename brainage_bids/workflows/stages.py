@@ -58,6 +58,7 @@ STAGES: dict[str, tuple[Output, ...]] = {
         *_per_tissue("modulated_smooth"),
     ),
     "measure": (Output("volumes"), Output("volumes_atlas"), Output("qc")),
+    "arrays": (Output("packed", (("image", "T1w"),)), Output("packed_mni", (("image", "T1w"),))),
     "figures": tuple(Output("figures", (("desc", desc),)) for desc in FIGURES),
     "estimate": (Output("brainage"),),
 }

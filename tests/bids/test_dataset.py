@@ -78,7 +78,14 @@ for turn in range(30):
     assert (out / ".bidsignore").read_text().splitlines() == names.io_spec()["bidsignore"]
 
 
-VARIANTS = {"label": ["GM", "WM", "CSF"], "res": ["1", "2"], "desc": ["mask"], "model": ["gpr36"]}
+VARIANTS = {
+    "label": ["GM", "WM", "CSF"],
+    "res": ["1", "2"],
+    "desc": ["mask"],
+    "model": ["gpr36"],
+    "modality": ["FLAIR", "swi"],
+    "image": ["FLAIR"],
+}
 
 
 def write_output(out: Path, key: str, sub: str, ses: str | None, entities: dict) -> None:
@@ -90,13 +97,13 @@ def write_output(out: Path, key: str, sub: str, ses: str | None, entities: dict)
         sink.sink_image(image, path, sidecar)
     elif path.suffix == ".tsv":
         lookup = key.endswith("_lookup")
-        columns = sidecars.table_columns("lookup" if lookup else key)
+        columns = sidecars.table_columns("lookup" if lookup else key.removeprefix("other_"))
         row = {"index": 1, "name": "Grey matter", "hemisphere": "L"} if lookup else dict.fromkeys(columns)
         sink.sink_table([row], path, columns, sidecar=not lookup)
     else:
         sink.sink_text("x", path)
-        if path.suffix == ".h5":
-            sink.sink_json(sidecars.image_sidecar(key, sub, ses, sources=[]), sink.sidecar_path(path))
+        if key.split("_")[-1] == "xfm" or key.startswith("xfm"):
+            sink.sink_json(sidecars.image_sidecar(key, sub, ses, sources=[], **entities), sink.sidecar_path(path))
 
 
 @pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno is not installed")

@@ -25,7 +25,7 @@ def root(make_dataset):
 
 
 def found(root, filters=None, people=("sub-1", "sub-2"), **more):
-    return [path.name.removesuffix(".gz").removesuffix("_T1w.nii") for path in find_images(root, people, "T1w", filters, **more)]
+    return [path.name.removesuffix(".gz").removesuffix("_T1w.nii") for path in find_images(root, people, ["T1w"], filters, **more)["T1w"]]
 
 
 def test_magnitude_t1w_of_the_people_asked_for(root):
@@ -60,7 +60,7 @@ def test_filters(root, filters, expected):
 def test_a_filter_file_made_for_other_apps_works(tmp_path):
     path = tmp_path / "filter.json"
     path.write_text("\ufeff" + json.dumps({"t1w": {"acquisition": None}, "bold": {"task": "rest"}, "FLAIR": {}}), encoding="utf-8")
-    assert read_filters(path) == {"T1w": {"acquisition": None}}
+    assert read_filters(path) == {"T1w": {"acquisition": None}, "FLAIR": {}}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from brainage_bids.bids import names
 
 LABELS = st.text("abcXYZ019+", min_size=1, max_size=8)
-FREE = {"label": "GM", "res": "2", "desc": "mask", "model": "gpr36"}
+FREE = {"label": "GM", "res": "2", "desc": "mask", "model": "gpr36", "modality": "swi", "image": "FLAIR"}
 
 
 def entities_of(key: str) -> dict[str, str]:
@@ -22,6 +22,9 @@ def test_names_are_the_documented_ones():
         ("modulated", (("label", "WM"),)): "sub-01/anat/sub-01_space-MNI152NLin2009aSym_res-1p5_label-WM_desc-modulated_probseg.nii.gz",
         ("xfm_inverse", ()): "sub-01/anat/sub-01_from-MNI152NLin2009aSym_to-T1w_mode-image_xfm.h5",
         ("volumes_atlas", ()): "sub-01/anat/sub-01_seg-BrainageAseg_desc-volumes_morph.tsv",
+        ("other_preproc", (("modality", "FLAIR"),)): "sub-01/anat/sub-01_space-T1w_desc-preproc_FLAIR.nii.gz",
+        ("other_mni", (("modality", "swi"),)): "sub-01/anat/sub-01_space-MNI152NLin2009aSym_res-2_desc-preproc_swi.nii.gz",
+        ("other_qc", (("modality", "swi"),)): "sub-01/anat/sub-01_desc-qc_swi.tsv",
         ("figures", (("desc", "mask"),)): "sub-01/figures/sub-01_desc-mask_T1w.svg",
     }  # fmt: skip
     for (key, entities), expected in cases.items():

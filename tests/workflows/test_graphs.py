@@ -4,6 +4,7 @@ import pytest
 from nipype.interfaces.base import isdefined
 
 from brainage_bids.workflows.measure import init_measure_wf
+from brainage_bids.workflows.other import init_align_wf, init_arrays_wf, init_other_wf, init_rejected_wf
 from brainage_bids.workflows.structure import init_reuse_wf, init_structure_wf
 from brainage_bids.workflows.template import init_template_wf
 
@@ -12,6 +13,10 @@ GRAPHS = {
     "reuse": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=False),
     "reuse_tissues": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=True),
     "template": init_template_wf,
+    "align": lambda: init_align_wf(sloppy=False, seed=1),
+    "other": lambda: init_other_wf(modality="FLAIR", sloppy=False),
+    "rejected": lambda: init_rejected_wf(modality="swi"),
+    "arrays": init_arrays_wf,
     "measure": lambda: init_measure_wf(stripped=True, own_bias=True),
 }
 
