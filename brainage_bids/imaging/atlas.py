@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from brainage_bids.imaging.volumes import Region, read_regions
-from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, reader
+from brainage_bids.imaging.warps import WARP_GRID, Reader, SpatialMap
 
 NAME = "BrainageAseg"
 
@@ -72,7 +72,7 @@ class Atlas:
         wide = [channel for channel in range(self.probabilities.shape[-1]) if channel not in deep]
         low, high = _box((self.probabilities[..., deep] > 0).any(axis=-1))
         block = self.probabilities[tuple(slice(a, b) for a, b in zip(low, high))][..., deep]
-        read_wide, read_deep = reader(self.probabilities[..., wide]), reader(block, tuple(low))
+        read_wide, read_deep = Reader(self.probabilities[..., wide]), Reader(block, tuple(low))
         step, origin = np.float32(WARP_GRID.voxel_mm), np.asarray(WARP_GRID.origin_mm, dtype=np.float32)
         least = np.where(low == 0, -np.inf, origin + step * low)  # beyond the grid its edge is read
         most = np.where(high == WARP_GRID.shape, np.inf, origin + step * (high - 1))

@@ -38,6 +38,13 @@ EDGES: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
 )
 """Boundaries whose voxels are mixed: the two groups whose intensities mix, the groups of the first side, the codes of the second."""
 
+COARSE_EDGES = (
+    *(edge if edge[0] != "cortex" else (*edge[:3], (24, 4, 43)) for edge in EDGES),
+    ("caudate", "fluid", ("caudate",), (4, 43, 14)),
+    ("thalamus", "fluid", ("thalamus",), (4, 43, 14)),
+)
+"""The same in coarse voxels, where ventricles would take in half of the grey matter that lines them."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -52,7 +59,9 @@ class Settings:
     sweeps : int
         Mean-field sweeps after the last EM step.
     edges : float
-        Weight of the voxels on the boundary of two groups (`EDGES`), relative to the geometric mean of both priors.
+        Weight of the voxels on the boundary of two groups, relative to the geometric mean of both priors.
+    boundaries : tuple
+        Those boundaries: `EDGES` or `COARSE_EDGES`.
     edge_shares : tuple of float
         Shares of the second group in such voxels; below one half they count as the first.
     reach : float
@@ -67,6 +76,7 @@ class Settings:
     neighbourhood: float = 3.0
     sweeps: int = 3
     edges: float = 1.0
+    boundaries: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = EDGES
     edge_shares: tuple[float, ...] = (0.25, 0.75)
     reach: float = 0.004
     shell_mm: float = 2.0
@@ -84,7 +94,7 @@ def settings_for(voxel_mm: float) -> Settings:
     >>> settings_for(1.0) == Settings()
     True
     """
-    return Settings(edge_shares=COARSE_SHARES) if voxel_mm > COARSE_MM else Settings()
+    return Settings(edge_shares=COARSE_SHARES, boundaries=COARSE_EDGES) if voxel_mm > COARSE_MM else Settings()
 
 
 def channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:
@@ -104,7 +114,7 @@ def columns(settings: Settings) -> list[mixture.Column]:
     if settings.edges > 0:
         names = column_names()
         tissue_of = dict(zip(names, (column.tissue for column in found)))
-        for first, second, _, _ in EDGES:
+        for first, second, _, _ in settings.boundaries:
             for share in settings.edge_shares:
                 tissue = tissue_of[first if share < 0.5 else second]
                 found.append(mixture.Column(tissue, between=(names.index(first), names.index(second), share)))
@@ -124,7 +134,7 @@ def group_prior(prior: np.ndarray, atlas: Atlas, settings: Settings) -> np.ndarr
         return groups
     names = column_names()
     mixed = []
-    for _, _, first, codes in EDGES:
+    for _, _, first, codes in settings.boundaries:
         one = groups[:, [names.index(name) for name in first]].sum(axis=1)
         other = prior[:, channels(atlas, codes)].sum(axis=1)
         weight = settings.edges / len(settings.edge_shares)

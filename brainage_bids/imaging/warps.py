@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,12 +40,12 @@ class SpatialMap:
         return invert_displacement(self.displacement) if self.known_inverse is None else self.known_inverse
 
     @cached_property
-    def _read_displacement(self) -> Callable[[np.ndarray], np.ndarray]:
-        return reader(self.displacement)
+    def _read_displacement(self) -> Reader:
+        return Reader(self.displacement)
 
     @cached_property
-    def _read_inverse(self) -> Callable[[np.ndarray], np.ndarray]:
-        return reader(self.inverse)
+    def _read_inverse(self) -> Reader:
+        return Reader(self.inverse)
 
     def to_person(self, points: np.ndarray, *, warped: bool = True) -> np.ndarray:
         """Carry template points (..., 3) mm to the person; ``warped=False`` uses the affine alone."""
@@ -82,11 +81,11 @@ def field_at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
     """
     if field.shape[:3] != WARP_GRID.shape:
         raise ValueError(f"a field on the warp grid has the shape {WARP_GRID.shape}, not {field.shape[:3]}")
-    return reader(field)(points)
+    return Reader(field)(points)
 
 
-def reader(field: np.ndarray, first: tuple[int, int, int] = (0, 0, 0)) -> Callable[[np.ndarray], np.ndarray]:
-    """What `field_at` does, as a function of the points: a field that is read many times is laid out for it once.
+class Reader:
+    """What `field_at` does, for a field that is read many times: it is laid out for that once.
 
     Parameters
     ----------
@@ -94,26 +93,25 @@ def reader(field: np.ndarray, first: tuple[int, int, int] = (0, 0, 0)) -> Callab
         Values on a block of `WARP_GRID`.
     first : tuple of int
         Voxel of `WARP_GRID` where the block begins.
-
-    Returns
-    -------
-    callable
-        From positions (..., 3) in mm to values (..., C) float32.
     """
-    import torch
-    from torch.nn.functional import grid_sample
 
-    volume = torch.from_numpy(np.ascontiguousarray(field.T, dtype=np.float32))[None]
-    last = np.asarray(field.shape[:3], dtype=np.float32) - 1
-    origin = np.asarray(WARP_GRID.origin_mm, dtype=np.float32) + np.float32(WARP_GRID.voxel_mm) * np.asarray(first, dtype=np.float32)
+    def __init__(self, field: np.ndarray, first: tuple[int, int, int] = (0, 0, 0)):
+        import torch
 
-    def read(points: np.ndarray) -> np.ndarray:
+        step = np.float32(WARP_GRID.voxel_mm)
+        self._volume = torch.from_numpy(np.ascontiguousarray(field.T, dtype=np.float32))[None]
+        self._origin = np.asarray(WARP_GRID.origin_mm, dtype=np.float32) + step * np.asarray(first, dtype=np.float32)
+        self._scale = 2 / (step * (np.asarray(field.shape[:3], dtype=np.float32) - 1))
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Values (..., C) float32 at positions (..., 3) in mm."""
+        import torch
+        from torch.nn.functional import grid_sample
+
         points = np.asarray(points, dtype=np.float32)
-        unit = (points.reshape(-1, 3) - origin) * (2 / (np.float32(WARP_GRID.voxel_mm) * last)) - 1
-        values = grid_sample(volume, torch.from_numpy(unit)[None, :, None, None], padding_mode="border", align_corners=True)
-        return values[0, :, :, 0, 0].T.numpy().reshape(*points.shape[:-1], field.shape[-1])
-
-    return read
+        unit = torch.from_numpy((points.reshape(-1, 3) - self._origin) * self._scale - 1)
+        values = grid_sample(self._volume, unit[None, :, None, None], padding_mode="border", align_corners=True)
+        return values[0, :, :, 0, 0].T.numpy().reshape(*points.shape[:-1], values.shape[1])
 
 
 def grid_points() -> np.ndarray:
@@ -153,7 +151,7 @@ def invert_displacement(displacement: np.ndarray, iterations: int = 60, toleranc
     inverse = -np.asarray(displacement, dtype=np.float32).reshape(-1, 3)
     step = np.ones((len(points), 1), dtype=np.float32)
     active = np.arange(len(points))
-    read = reader(displacement)
+    read = Reader(displacement)
     before = np.full(len(points), np.inf, dtype=np.float32)
     for _ in range(iterations):
         residual = inverse[active] + read(points[active] + inverse[active])

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,3 +49,11 @@ def test_without_the_warp_the_affine_is_left():
 def test_a_linear_field_is_read_exactly(point):
     values = field_at(grid_points(), np.array([point]))
     np.testing.assert_allclose(values[0], point, atol=1e-3)
+
+
+def test_a_map_that_was_used_can_be_stored_and_used_again():
+    shift = np.full((*WARP_GRID.shape, 3), 1.5, dtype=np.float32)
+    spatial_map = SpatialMap(np.eye(4), shift, -shift)
+    points = np.array([[3.0, -2.0, 10.0]], dtype=np.float32)
+    there = spatial_map.to_template(points)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(spatial_map)).to_template(points), there)
