@@ -173,8 +173,9 @@ def error_by_age(
 
 
 def compare_models(
-    ages: Sequence[Any], first: Sequence[Any], second: Sequence[Any], participants: Sequence[str], *, names: tuple[str, str] = ("first", "second"),
-    paired: bool = True, n_permutations: int = 999, n_resamples: int = 2000, level: float = 0.95, seed: int = 0,
+    ages: Sequence[Any], first: Sequence[Any], second: Sequence[Any], participants: Sequence[str], *,
+    names: tuple[str, str] = ("first", "second"), paired: bool = True, n_permutations: int = 999, n_resamples: int = 2000,
+    level: float = 0.95, seed: int = 0,
 ) -> Row:  # fmt: skip
     """MAE of two models on the same rows: difference, bootstrap interval over people and permutation test.
 

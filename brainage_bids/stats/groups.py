@@ -69,7 +69,6 @@ def compare_means(
         ``mean_first, sd_first, n_first`` (and of the second), ``difference`` with ``low, high``, ``t, df, p``, ``d`` and ``g``
         with ``d_low, d_high, g_low, g_high``.
     """
-
     first, second = _present(first, variable), _present(second, variable)
     about = {"variable": variable, "first": names[0], "second": names[1], **_described(first, "first"), **_described(second, "second")}
     method = f"Welch's t-test ({alternative}), Cohen's d with interval by the non-central t, Hedges' g"

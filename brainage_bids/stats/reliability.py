@@ -139,7 +139,7 @@ def smallest_detectable_change(sd_within: float) -> float:
     """Change between two visits that error alone exceeds in 5 % of people: 1.96 √2 s.
 
     >>> round(smallest_detectable_change(1.0), 4)
-    2.7719
+    2.7718
     """
     return 1.959963984540054 * math.sqrt(2) * sd_within
 
