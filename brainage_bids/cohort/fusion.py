@@ -235,9 +235,14 @@ def fit_ridge(
 
 
 def cross_fit(
-    fit: Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], Head], table: Columns, ages: Sequence[Any], participants: Sequence[str], *,
-    folds: int = 10, seed: int = 0,
-) -> np.ndarray:  # fmt: skip
+    fit: Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], Head],
+    table: Columns,
+    ages: Sequence[Any],
+    participants: Sequence[str],
+    *,
+    folds: int = 10,
+    seed: int = 0,
+) -> np.ndarray:
     """Fused ages of every row by heads that were fitted without that person.
 
     Parameters

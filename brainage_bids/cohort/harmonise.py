@@ -15,11 +15,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from brainage_bids.cohort.fusion import fusion_matrix
 from brainage_bids.records import BadConfiguration, UnusableInput
-from brainage_bids.stats.rows import Columns, column, is_constant, labels, numbers, same_length
+from brainage_bids.stats.rows import Columns, is_constant, labels, same_length
 
 NOT_HARMONISED = "site_not_harmonised"
 """Flag of a row whose site was not among the reference rows."""
+
+OUTSIDE = "covariate_outside_reference"
+"""Flag of a row with a covariate outside the range of the reference rows, to which its kept effect is extrapolated."""
 
 _FEWEST = 3
 
@@ -72,7 +76,8 @@ class Harmonisation:
         Returns
         -------
         dict of str to ndarray, list of tuples of str
-            Columns (NaN where a value or covariate is missing, or the site is unseen), and the flags of each row.
+            Columns (NaN where a value or covariate is missing, or the site is unseen), and the flags of each row:
+            ``site_not_harmonised``, ``covariate_outside_reference``.
 
         Raises
         ------
@@ -96,7 +101,9 @@ class Harmonisation:
         scored = (values - kept) / np.asarray(self.scale)
         moved = (scored - np.asarray(self.shifts)[place]) / np.asarray(self.spreads)[place]
         harmonised = np.where(place[:, None] >= 0, moved * np.asarray(self.scale) + kept, np.nan)
-        flags = [() if name in self.sites else (NOT_HARMONISED,) for name in names]
+        outside = ((given < np.asarray(self.covariate_min)) | (given > np.asarray(self.covariate_max))).any(axis=1)
+        seen = place >= 0
+        flags = [(OUTSIDE,) * bool(far) if known else (NOT_HARMONISED,) for known, far in zip(seen, outside)]
         return {name: harmonised[:, number] for number, name in enumerate(self.columns)}, flags
 
 
@@ -108,7 +115,7 @@ def fit_harmonisation(
     Parameters
     ----------
     table : mapping of columns
-        Features or gaps to harmonise, and covariates as numbers (age, age², sex as 0 and 1). Rows that lack anything are left out.
+        Features or gaps to harmonise, and covariates as numbers (age, age²) or sex as F and M. Rows that lack anything are left out.
     sites : sequence, length n
     columns, covariates : sequences of str
         Covariates' effects are kept. If what is harmonised is the age's own prediction, keep age among them.
@@ -170,7 +177,7 @@ def _check(values, given, names, found, counts, columns: Sequence[str], covariat
 def _matrix(table: Columns, names: Sequence[str]) -> np.ndarray:
     if not names:
         return np.empty((len(next(iter(table[name] for name in table))), 0))
-    return np.column_stack([numbers(column(table, name), name) for name in names])
+    return fusion_matrix(table, names)
 
 
 def _tuple(values: np.ndarray) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import Fit, covariate_columns, indicators, least_squares
+from brainage_bids.stats.least_squares import Fit, covariate_design, indicators, least_squares, present
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
 
 _ASSUMPTIONS = "independent people; normal residuals of one variance; covariates act alike in all groups (see p_slopes)"
@@ -72,7 +72,7 @@ def analysis_of_variance(
         tested = _f_test(least_squares(design.matrix(leave_out=term), design.outcome), whole)
         ss = tested.pop("ss")
         shares = {"eta2": ss / total, "eta2_partial": ss / (ss + whole.residual_ss)}
-        checks = _checks(design, whole) if term == "group" else {}
+        checks = _checks(design, whole) if term == "group" else dict.fromkeys(("levene_p", "shapiro_p", "p_slopes"))
         about = {"variable": variable, "term": term, "groups": ", ".join(design.groups)}
         rows.append(tidy(method, len(design.outcome), _ASSUMPTIONS, note=note, **about, ss=ss, **tested, **shares, **checks))
     return rows
@@ -159,17 +159,16 @@ def compare_adjusted(
 def _designed(values: Sequence[Any], groups: Sequence[Any], covariates: Mapping[str, Sequence[Any]], variable: str) -> tuple[_Design, str]:
     same_length(values=values, groups=groups, **covariates)
     outcome, names = numbers(values, variable), labels(groups)
-    columns = {name: covariate_columns(column, name) for name, column in covariates.items()}
     known = np.isfinite(outcome) & np.array([name is not None for name in names], dtype=bool)
-    for column in columns.values():
-        known &= np.isfinite(column).all(axis=1)
+    for name, column in covariates.items():
+        known &= present(column, name)
     if not known.any():
         raise UnusableInput(f"No row has '{variable}', a group and all covariates.")
-    columns = {name: column[known] for name, column in columns.items()}
+    columns = {name: covariate_design({name: column}, known) for name, column in covariates.items()}
     idle = [name for name, column in columns.items() if all(is_constant(part) for part in column.T)]
     found, of_group = indicators(names[known])
     if len(found) < 2:
-        raise UnusableInput(f"'{variable}' is known in one group only ({found[0]}); two are needed.")
+        raise UnusableInput(f"The column '{variable}' is known in one group only ({found[0]}); two are needed.")
     if is_constant(outcome[known]):
         raise UnusableInput(f"The column '{variable}' is constant.")
     note = f"Constant covariates are left out: {', '.join(idle)}." if idle else ""
@@ -190,16 +189,18 @@ def _checks(design: _Design, fit: Fit) -> dict[str, float | None]:
 
     residuals = design.outcome - design.matrix() @ fit.coefficients
     parts = [residuals[design.members == group] for group in design.groups]
-    testable = min(part.size for part in parts) >= 2 and fit.df > 1 and not is_constant(np.round(residuals, 12))
+    testable = min(part.size for part in parts) >= 2 and fit.df > 1 and residuals.std() > 1e-9 * design.outcome.std()
     with np.errstate(invalid="ignore", divide="ignore"):
         checks: dict[str, float | None] = {"levene_p": levene(*parts).pvalue if testable else None}
     checks["shapiro_p"] = shapiro(residuals).pvalue if testable and residuals.size <= 5000 else None
     checks["p_slopes"] = None
     if design.covariates:
         products = [of * column for columns in design.covariates.values() for column in columns.T for of in design.of_group.T]
-        try:
-            with_products = least_squares(np.column_stack([design.matrix(), *products]), design.outcome)
-            checks["p_slopes"] = _f_test(fit, with_products)["p"]
-        except UnusableInput:
-            checks["p_slopes"] = None  # a covariate that is constant in a group has no slope there
+        extended = np.column_stack([design.matrix(), *products])
+        extended = extended / np.maximum(np.sqrt((extended**2).sum(axis=0)), 1e-300)
+        solved, _, rank, _ = np.linalg.lstsq(extended, design.outcome, rcond=1e-10)
+        df = residuals.size - int(rank)  # a category that a group lacks has no slope there and takes no degree of freedom
+        if fit.df > df >= 1:
+            left = float(np.sum((design.outcome - extended @ solved) ** 2))
+            checks["p_slopes"] = _f_test(fit, Fit(solved, np.empty((0, 0)), left, df))["p"]
     return checks

@@ -11,7 +11,7 @@ import numpy as np
 
 from brainage_bids.records import BadConfiguration
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import covariate_columns, residuals_on
+from brainage_bids.stats.least_squares import Covariates, residuals_on
 from brainage_bids.stats.metrics import pearson_r
 from brainage_bids.stats.rows import Columns, Row, column, is_constant, numbers, same_length, tidy, why_empty
 
@@ -38,7 +38,7 @@ def is_normal(values: np.ndarray, alpha: float = 0.05) -> bool:
     from scipy.stats import shapiro
 
     values = np.sort(np.asarray(values, dtype=float))
-    values = values[:: math.ceil(values.size / _LARGEST_FOR_SHAPIRO)]
+    values = values[:: max(1, math.ceil(values.size / _LARGEST_FOR_SHAPIRO))]
     return values.size >= 3 and not is_constant(values) and bool(shapiro(values).pvalue >= alpha)
 
 
@@ -148,16 +148,20 @@ def associate(
     _known(kind)
     values = {name: numbers(column(table, name), name) for name in dict.fromkeys((outcome, *variables))}
     same_length(**{name: table[name] for name in (*values, *covariates) if name in table})
-    adjust = [covariate_columns(column(table, name), name) for name in covariates]
+    adjust = {name: column(table, name) for name in covariates}
+    size, known = len(values[outcome]), {}
     rows = []
     for name in variables:
-        adjusting = [part for part, covariate in zip(adjust, covariates) if covariate not in (name, outcome)]
-        others = np.column_stack(adjusting) if adjusting else None
-        said = ", ".join(covariate for covariate in covariates if covariate not in (name, outcome))
-        rows.append(_association((outcome, values[outcome]), (name, values[name]), others, said, kind, level))
+        chosen = tuple(covariate for covariate in covariates if covariate not in (name, outcome))
+        if chosen not in known:
+            known[chosen] = Covariates({covariate: adjust[covariate] for covariate in chosen}, size)
+        rows.append(_association((outcome, values[outcome]), (name, values[name]), known[chosen], kind, level))
     family = family or f"columns against {outcome}"
-    rows = correct(rows, correction, family=family)
-    return correct(rows, correction, family=family, p="p_partial")
+    plain = correct(rows, correction, family=family)
+    partial = correct(plain, correction, family=f"{family}, partial", p="p_partial")
+    if not covariates:
+        return [{**row, "correction": one["correction"]} for one, row in zip(plain, partial)]
+    return [{**row, "correction": f"{one['correction']}; {row['correction']}"} for one, row in zip(plain, partial)]
 
 
 def correlation_matrix(
@@ -203,13 +207,11 @@ def _pair(one: str, other: str, x: np.ndarray, y: np.ndarray, kind: str, decided
     return tidy(method, int(both.sum()), _ASSUMPTIONS[name], note=note, first=one, second=other, **found)
 
 
-def _association(
-    outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarray], others: np.ndarray | None, covariates: str, kind: Kind, level: float
-) -> Row:
+def _association(outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarray], others: Covariates, kind: Kind, level: float) -> Row:
     (to, y), (name, x) = outcome, variable
     both = np.isfinite(x) & np.isfinite(y)
     note = why_empty(x[both], name, _FEWEST) or why_empty(y[both], to, _FEWEST)
-    about = {"first": to, "second": name, "covariates": covariates}
+    about = {"first": to, "second": name, "covariates": ", ".join(others.names)}
     shape = {f"{value}_partial": None for value in ("r", "low", "high", "p", "n")}
     if note:
         empty = dict.fromkeys(("r", "low", "high", "p", "outliers", "r_without_outliers", "p_without_outliers"))
@@ -219,12 +221,12 @@ def _association(
         chosen = "pearson" if is_normal(x[both]) and is_normal(y[both]) else "spearman"
     found = correlation(x[both], y[both], kind=chosen, level=level)
     notes = []
-    if others is not None:
-        complete = both & np.isfinite(others).all(axis=1)
-        partial = correlation(x[complete], y[complete], kind=chosen, covariates=others[complete], level=level)
+    if others.names:
+        complete = both & others.covered
+        partial = correlation(x[complete], y[complete], kind=chosen, covariates=others.design(complete), level=level)
         shape = {f"{value}_partial": number for value, number in partial.items()} | {"n_partial": int(complete.sum())}
         if not math.isfinite(partial["r"]):
-            notes.append(f"The partial correlation is not defined: too few rows, or {covariates} explain(s) a column fully.")
+            notes.append(f"The partial correlation is not defined: too few rows, or {', '.join(others.names)} explain(s) a column fully.")
     far = np.zeros(len(x), dtype=bool)
     far[both] = outliers(x[both]) | outliers(y[both])
     kept = both & ~far

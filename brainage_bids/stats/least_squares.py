@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,77 @@ def covariate_columns(values: Sequence[Any], name: str) -> np.ndarray:
         whole = np.full((len(text), len(groups) - 1), np.nan)
         whole[known] = columns
         return whole
+
+
+def present(values: Sequence[Any], name: str) -> np.ndarray:
+    """Which rows of a covariate have a value.
+
+    >>> present(["F", None], "sex").tolist()
+    [True, False]
+    """
+    try:
+        return np.isfinite(numbers(values, name))
+    except UnusableInput:
+        return np.array([value is not None for value in labels(values)], dtype=bool)
+
+
+def covariate_design(covariates: Mapping[str, Sequence[Any]], rows: np.ndarray) -> np.ndarray:
+    """Covariates of some rows side by side, each category that occurs among those rows but the first a column.
+
+    Categories are found after the rows were chosen: one that none of them has would be a column of zeros.
+
+    Parameters
+    ----------
+    covariates : mapping of name to sequence of length n
+    rows : ndarray of bool, shape (n,)
+        Rows that have all covariates (`present`).
+
+    Returns
+    -------
+    ndarray, shape (chosen rows, q)
+
+    Examples
+    --------
+    >>> covariate_design({"site": ["a", "b", "c"]}, np.array([False, True, True])).tolist()
+    [[0.0], [1.0]]
+    """
+    chosen = np.flatnonzero(rows)
+    listed = {name: list(values) for name, values in covariates.items()}
+    parts = [covariate_columns([values[row] for row in chosen], name) for name, values in listed.items()]
+    return np.column_stack(parts) if parts else np.empty((chosen.size, 0))
+
+
+class Covariates:
+    """Covariates of a table, whose designs are kept by the rows they are asked for.
+
+    Parameters
+    ----------
+    columns : mapping of name to sequence of length n
+        Numbers or text.
+    size : int
+        n.
+
+    Attributes
+    ----------
+    names : tuple of str
+    covered : ndarray of bool, shape (n,)
+        Rows that have all covariates.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], size: int) -> None:
+        self._columns = dict(columns)
+        self._designs: dict[bytes, np.ndarray] = {}
+        self.names = tuple(columns)
+        self.covered = np.ones(size, dtype=bool)
+        for name, values in columns.items():
+            self.covered &= present(values, name)
+
+    def design(self, rows: np.ndarray) -> np.ndarray:
+        """`covariate_design` of rows that are covered."""
+        key = rows.tobytes()
+        if key not in self._designs:
+            self._designs[key] = covariate_design(self._columns, rows)
+        return self._designs[key]
 
 
 def residuals_on(covariates: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -19,8 +19,9 @@ import numpy as np
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import correlation
+from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.corrections import correct
-from brainage_bids.stats.least_squares import covariate_columns
+from brainage_bids.stats.least_squares import Covariates
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, numbers, same_length, tidy
 
@@ -111,56 +112,13 @@ def mediate(
         for start in range(0, len(weights), max(1, _MOMENTS_AT_ONCE // n)):
             draws.append(_effects(weights[start : start + max(1, _MOMENTS_AT_ONCE // n)] @ products, size, interaction, scale))
     bootstrap = np.concatenate(draws)
-    accelerations = _acceleration(_effects(whole - _left_out(products, seed), size, interaction, scale))
+    accelerations = acceleration(_effects(whole - _left_out(products, seed), size, interaction, scale))
     low, high, p = {}, {}, {}
     for number, name in enumerate(EFFECTS):
         low[name], high[name], p[name] = bca_interval(bootstrap[:, number], point[number], accelerations[number], level)
     rho = _error_correlation(columns, interaction)
     estimate = {name: float(value) for name, value in zip(EFFECTS, point)}
     return Mediation(estimate, low, high, p, rho, float(point[3]), float(point[4]), n)
-
-
-def bca_interval(draws: np.ndarray, estimate: float, acceleration: float, level: float = 0.95) -> tuple[float, float, float]:
-    """Bias-corrected and accelerated interval (Efron 1987), and the p-value that belongs to it.
-
-    Parameters
-    ----------
-    draws : ndarray, shape (B,)
-        Estimates of the bootstrap; those that are not finite do not count.
-    estimate : float
-        From all people.
-    acceleration : float
-        Σ(θ̄ − θᵢ)³ / {6 [Σ(θ̄ − θᵢ)²]^1.5} over the estimates without person (block) i.
-
-    Returns
-    -------
-    low, high, p : float
-        p is 1 − the level of the interval that has 0 on its bound, 2/(B + 1) at least.
-
-    Examples
-    --------
-    >>> low, high, p = bca_interval(np.linspace(-1.0, 3.0, 4001), 1.0, 0.0)
-    >>> round(low, 2), round(high, 2), round(p, 2)
-    (-0.9, 2.9, 0.5)
-    """
-    from scipy.special import ndtr, ndtri
-
-    draws = draws[np.isfinite(draws)]
-    if draws.size == 0 or not math.isfinite(estimate):
-        return math.nan, math.nan, math.nan
-    smallest = 1 / (draws.size + 1)
-    share = (np.count_nonzero(draws < estimate) + 0.5 * np.count_nonzero(draws == estimate)) / draws.size
-    shift = float(ndtri(np.clip(share, smallest, 1 - smallest)))
-
-    def place(tail: float) -> float:
-        moved = shift + float(ndtri(tail))
-        return float(ndtr(shift + moved / (1 - acceleration * moved)))
-
-    low, high = np.quantile(draws, [place((1 - level) / 2), place((1 + level) / 2)])
-    below = (np.count_nonzero(draws < 0) + 0.5 * np.count_nonzero(draws == 0)) / draws.size
-    at = float(ndtri(np.clip(below, smallest, 1 - smallest))) - shift
-    tail = float(ndtr(at / (1 + acceleration * at) - shift))
-    return float(low), float(high), float(np.clip(2 * min(tail, 1 - tail), 2 * smallest, 1.0))
 
 
 def mediation_rows(
@@ -198,16 +156,15 @@ def mediation_rows(
     )
     same_length(exposure=next(iter(exposures.values()), outcome), outcome=outcome, **covariates)
     y = numbers(outcome, outcome_name)
-    parts = [covariate_columns(column, name) for name, column in covariates.items()]
-    others = np.column_stack(parts) if parts else np.empty((len(y), 0))
+    others = Covariates(covariates, y.size)
     rows = []
     for exposure in exposures:
         x = numbers(exposures[exposure], exposure)
-        reason = "" if screen is None else _screened(x, y, others, exposure, outcome_name, screen)
+        reason = "" if screen is None else _screened(x, y, others, (exposure, outcome_name), screen)
         for mediator in mediators:
             about = {"direction": direction, "exposure": exposure, "mediator": mediator, "outcome": outcome_name}
-            triple = (x, numbers(mediators[mediator], mediator), y, others)
-            rows.append(_mediation_row(about, triple, reason, interaction, level, n_resamples, seed))
+            triple = (x, numbers(mediators[mediator], mediator), y)
+            rows.append(_mediation_row(about, triple, others, reason, interaction, level, n_resamples, seed))
     return correct(rows, "bh", family=direction, p="acme_p")
 
 
@@ -262,7 +219,9 @@ def _effects(moments: np.ndarray, size: int, interaction: bool, scale: np.ndarra
 def _solve(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve every system; NaN where a draw has one that cannot be solved."""
     size = left.shape[-1]
-    well = np.linalg.cond(left) < 1e13
+    diagonal = np.einsum("...ii->...i", left)
+    sign, size_of = np.linalg.slogdet(left)
+    well = (sign > 0) & (size_of > np.log(np.maximum(diagonal, 1e-300)).sum(axis=-1) + math.log(1e-12))  # Hadamard's ratio
     safe = np.where(well[:, None, None], left, np.eye(size))
     solved = np.linalg.solve(safe, right[..., None])[..., 0]
     return np.where(well[:, None], solved, np.nan)
@@ -278,12 +237,6 @@ def _left_out(products: np.ndarray, seed: int) -> np.ndarray:
     return sums
 
 
-def _acceleration(estimates: np.ndarray) -> np.ndarray:
-    deviation = np.nanmean(estimates, axis=0) - estimates
-    top, bottom = np.nansum(deviation**3, axis=0), 6 * np.nansum(deviation**2, axis=0) ** 1.5
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
-
-
 def _error_correlation(columns: np.ndarray, interaction: bool) -> float:
     m = columns.shape[1] - (3 if interaction else 2)
     given = columns[:, :m]
@@ -293,19 +246,27 @@ def _error_correlation(columns: np.ndarray, interaction: bool) -> float:
     return float(np.prod(left, axis=1).sum() / norm) if norm > 1e-12 else math.nan
 
 
-def _screened(x: np.ndarray, y: np.ndarray, others: np.ndarray, exposure: str, outcome: str, limit: float) -> str:
-    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(others).all(axis=1)
-    p = correlation(x[known], y[known], covariates=others[known])["p"] if known.sum() >= 4 else math.nan
+def _screened(x: np.ndarray, y: np.ndarray, others: Covariates, names: tuple[str, str], limit: float) -> str:
+    exposure, outcome = names
+    known = np.isfinite(x) & np.isfinite(y) & others.covered
+    p = correlation(x[known], y[known], covariates=others.design(known))["p"] if known.sum() >= 4 else math.nan
     if not math.isfinite(p):
         return f"Not mediated: the association of {exposure} with {outcome} cannot be tested."
     return "" if p < limit else f"Not mediated: {exposure} is not associated with {outcome} (p = {p:.3g})."
 
 
 def _mediation_row(
-    about: dict[str, str], triple: tuple[np.ndarray, ...], reason: str, interaction: bool, level: float, n_resamples: int, seed: int
+    about: dict[str, str],
+    triple: tuple[np.ndarray, ...],
+    others: Covariates,
+    reason: str,
+    interaction: bool,
+    level: float,
+    n_resamples: int,
+    seed: int,
 ) -> Row:
-    x, m, y, others = triple
-    complete = np.isfinite(x) & np.isfinite(m) & np.isfinite(y) & np.isfinite(others).all(axis=1)
+    x, m, y = triple
+    complete = np.isfinite(x) & np.isfinite(m) & np.isfinite(y) & others.covered
     n = int(complete.sum())
     product = " with exposure x mediator" if interaction else ""
     blocks = f", jackknife of {_BLOCKS} blocks" if n > _LARGEST_LEAVE_ONE_OUT else ""
@@ -315,7 +276,7 @@ def _mediation_row(
         return tidy(method, n, _ASSUMPTIONS, note=reason, **about, **empty)
     try:
         settings = {"interaction": interaction, "level": level, "n_resamples": n_resamples, "seed": seed}
-        found = mediate(x[complete], m[complete], y[complete], others[complete], **settings)
+        found = mediate(x[complete], m[complete], y[complete], others.design(complete), **settings)
     except UnusableInput as error:
         return tidy(method, n, _ASSUMPTIONS, note=str(error), **about, **empty)
     values: dict[str, Any] = {}

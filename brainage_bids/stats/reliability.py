@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.records import UnusableInput
+from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
 
@@ -73,12 +74,12 @@ def intraclass_correlation(values: np.ndarray, level: float = 0.95) -> Agreement
     if values.ndim < 2 or values.shape[0] < 2 or values.shape[1] < 2:
         raise UnusableInput(f"Agreement needs two people and two sessions at least; got {values.shape[:2]}.")
     n, k = values.shape[:2]
+    flat = np.ptp(values, axis=(0, 1)) <= 1e-12 * np.abs(values).max(axis=(0, 1))
     values = values - values.mean(axis=(0, 1))
     people, sessions = values.mean(axis=1), values.mean(axis=0)
     rows = k * np.sum(people**2, axis=0) / (n - 1)
     columns = n * np.sum(sessions**2, axis=0) / (k - 1)
     error = np.sum((values - people[:, None] - sessions[None]) ** 2, axis=(0, 1)) / ((n - 1) * (k - 1))
-    flat = rows + columns + error <= 1e-24
     with np.errstate(invalid="ignore", divide="ignore"):
         icc = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
         consistency = (rows - error) / (rows + (k - 1) * error)
@@ -156,7 +157,7 @@ def within_person_row(
     """Spread within and between people and ICC(1,1) when people have different numbers of visits.
 
     By one-way analysis of variance with n₀ = (N − Σnᵢ²/N)/(people − 1) for the mean number of visits (Searle 1971); intervals by
-    bootstrap over people.
+    BCa bootstrap over people.
 
     Parameters
     ----------
@@ -166,17 +167,19 @@ def within_person_row(
     Returns
     -------
     Row
-        ``sd_within, sd_within_low, sd_within_high, smallest_change, sd_between, icc, icc_low, icc_high, participants,
-        repeated`` (people with more than one visit).
+        ``sd_within, sd_within_low, sd_within_high``; ``sd_within_people`` (√ of the mean of people's variances, in which everybody with
+        repeated visits counts the same); ``smallest_change, sd_between, icc, icc_low, icc_high, participants, repeated`` (people with more
+        than one visit).
     """
     same_length(values=values, participants=participants)
     column, people = numbers(values, variable), labels(participants)
     known = np.isfinite(column) & np.array([name is not None for name in people], dtype=bool)
     column, people = column[known], people[known].astype(str)
     names, row_of, visits = np.unique(people, return_inverse=True, return_counts=True)
-    method = f"one-way analysis of variance by person, ICC(1,1); {100 * level:g} % percentile bootstrap over people, {n_resamples} draws"
+    method = f"one-way analysis of variance by person, ICC(1,1); {100 * level:g} % BCa bootstrap over people, {n_resamples} draws"
     about = {"variable": variable, "participants": names.size, "repeated": int((visits > 1).sum())}
-    empty = dict.fromkeys(("sd_within", "sd_within_low", "sd_within_high", "smallest_change", "sd_between", "icc", "icc_low", "icc_high"))
+    within_names = ("sd_within", "sd_within_low", "sd_within_high", "sd_within_people", "smallest_change")
+    empty = dict.fromkeys((*within_names, "sd_between", "icc", "icc_low", "icc_high"))
     if names.size < 2 or visits.max() < 2:
         note = f"{names.size} people, {about['repeated']} of them with repeated visits: two people and a repeated visit are needed."
         return tidy(method, column.size, _WITHIN, note=note, **about, **empty)
@@ -187,12 +190,16 @@ def within_person_row(
     inner = np.bincount(row_of, (centred - (sums / visits)[row_of]) ** 2)
     parts = np.column_stack([np.ones(names.size), visits, visits**2, sums, sums**2 / visits, inner])
     within, between, icc = (float(part[0]) for part in _one_way(np.ones((1, names.size)) @ parts))
-    draws = [np.column_stack(_one_way(weights @ parts)) for weights in person_weights(names, n_resamples, seed)]
-    low, high = np.nanquantile(np.concatenate(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    draws = np.concatenate([np.column_stack(_one_way(weights @ parts)) for weights in person_weights(names, n_resamples, seed)])
+    accelerated = acceleration(np.column_stack(_one_way(parts.sum(axis=0) - parts)))
+    limits = [bca_interval(draws[:, place], value, accelerated[place], level) for place, value in enumerate((within, between, icc))]
+    low, high = [limit[0] for limit in limits], [limit[1] for limit in limits]
+    more = visits > 1
     spread = {
         "sd_within": within,
         "sd_within_low": low[0],
         "sd_within_high": high[0],
+        "sd_within_people": math.sqrt(np.mean(inner[more] / (visits[more] - 1))),
         "smallest_change": smallest_detectable_change(within),
     }
     rest = {"sd_between": between, "icc": icc, "icc_low": low[2], "icc_high": high[2]}

@@ -65,7 +65,7 @@ def numbers(values: Iterable[Any], name: str = "values") -> np.ndarray:
     [1.0, nan, 2.5]
     """
     try:
-        column = np.array([math.nan if value is None else float(value) for value in values], dtype=float)
+        column = np.array([math.nan if _is_missing(value) else float(value) for value in values], dtype=float)
     except (TypeError, ValueError) as error:
         raise UnusableInput(f"The column '{name}' holds something that is no number ({error}).") from error
     column[~np.isfinite(column)] = math.nan
@@ -138,8 +138,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _label(value: Any) -> str | None:
+def _is_missing(value: Any) -> bool:
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return True
+    return type(value).__name__ in ("NAType", "NaTType")  # pandas' own, by name, as pandas is not imported here
+
+
+def _label(value: Any) -> str | None:
+    if _is_missing(value):
         return None
     text = f"{value:g}" if isinstance(value, float | np.floating) else str(value).strip()
     return text or None

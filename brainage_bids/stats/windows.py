@@ -10,7 +10,7 @@ import numpy as np
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.associations import correlation
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import covariate_columns
+from brainage_bids.stats.least_squares import Covariates
 from brainage_bids.stats.rows import Row, labels, numbers, same_length, tidy, why_empty
 
 _ASSUMPTIONS = "independent people, one row each; a linear relation within the window; neighbouring windows share people"
@@ -86,7 +86,7 @@ def sliding_windows(
     covariates = covariates or {}
     same_length(ages=ages, gaps=gaps, values=values, **covariates)
     age, gap, value = numbers(ages, "age"), numbers(gaps, "gap"), as_measure(values, variable)
-    others = np.column_stack([age, *(covariate_columns(column, name) for name, column in covariates.items())])
+    others = Covariates({"age": age, **covariates}, age.size)
     known = np.isfinite(age) & np.isfinite(gap) & np.isfinite(value)
     if not known.any():
         raise UnusableInput(f"Nobody has an age, a gap and a value of '{variable}'.")
@@ -104,8 +104,8 @@ def sliding_windows(
         note = f"Fewer than {fewest} people." if chosen.sum() < fewest else ""
         note = note or why_empty(gap[chosen], "gap", 4) or why_empty(value[chosen], variable, 4)
         if not note:
-            complete = chosen & np.isfinite(others).all(axis=1)
-            partial = correlation(gap[complete], value[complete], covariates=others[complete], level=level)
+            complete = chosen & others.covered
+            partial = correlation(gap[complete], value[complete], covariates=others.design(complete), level=level)
             empty |= {f"{name}_partial": number for name, number in partial.items()}
             empty |= correlation(gap[chosen], value[chosen], level=level)
         rows.append(tidy(method, int(chosen.sum()), _ASSUMPTIONS, note=note, **about, **empty))

@@ -7,7 +7,7 @@ import pytest
 import statsmodels.formula.api as smf
 from neuroHarmonize import harmonizationApply, harmonizationLearn
 
-from brainage_bids.cohort.harmonise import NOT_HARMONISED, Harmonisation, fit_harmonisation
+from brainage_bids.cohort.harmonise import NOT_HARMONISED, OUTSIDE, Harmonisation, fit_harmonisation
 from brainage_bids.cohort.saving import load, save
 from brainage_bids.cohort.sites import NO_OFFSET, SiteOffsets, fit_site_offsets
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -25,15 +25,8 @@ def features(n=120, seed=0):
     generator = np.random.default_rng(seed)
     site, age = generator.choice(list(SHIFT), n), generator.uniform(20, 80, n)
     sex = generator.integers(0, 2, n).astype(float)
-    scale = {"a": 1.0, "b": 1.6, "c": 0.7}
-    table = {
-        f"v{i}": 100
-        - 0.3 * i * age
-        + 2 * sex
-        + [SHIFT[s] * (1 + i / 5) for s in site]
-        + [scale[s] for s in site] * generator.normal(0, 3, n)
-        for i in range(8)
-    }
+    scale, shift = np.array([{"a": 1.0, "b": 1.6, "c": 0.7}[name] for name in site]), np.array([SHIFT[name] for name in site])
+    table = {f"v{i}": 100 - 0.3 * i * age + 2 * sex + shift * (1 + i / 5) + scale * generator.normal(0, 3, n) for i in range(8)}
     return {**table, "age": age, "sex": sex}, site
 
 
@@ -72,7 +65,7 @@ def test_harmonised_as_by_neuroharmonize(pool):
     fitted = fit_harmonisation(table, site, columns, ["age", "sex"], pool=pool)
     covars = pd.DataFrame({"SITE": site, "age": table["age"], "sex": table["sex"]})
     data = np.column_stack([table[name] for name in columns])
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), pytest.warns(PendingDeprecationWarning):
         model, expected = harmonizationLearn(data, covars, eb=pool, seed=0)
     found, _ = fitted.transform(table, site)
     np.testing.assert_allclose(np.column_stack(list(found.values())), expected, atol=2e-5)  # it keeps covariates in single precision
@@ -115,6 +108,14 @@ def test_unseen_sites_are_never_silent(tmp_path):
     assert np.isfinite(found["v1"][1])
     with pytest.raises(BadConfiguration, match="not 'keep'"):
         fitted.transform(new, ["a"] * 3, unseen="keep")
+
+
+def test_ages_outside_the_reference_are_flagged():
+    table, site = features()
+    fitted = fit_harmonisation({**table, "sex": np.where(table["sex"] == 1, "M", "F")}, site, ["v1", "v2"], ["age", "sex"])
+    new = {"v1": [100.0, 90.0], "v2": [80.0, 70.0], "age": [50.0, 95.0], "sex": ["F", "M"]}
+    assert fitted.transform(new, ["a", "b"])[1] == [(), (OUTSIDE,)]
+    assert fitted.transform(new, ["a", "d"], unseen="flag")[1] == [(), (NOT_HARMONISED,)]
 
 
 def test_refuses():

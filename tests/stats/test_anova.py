@@ -112,3 +112,16 @@ def test_residuals_do_not_correlate_with_covariates():
     np.testing.assert_allclose(covariates.T @ left, 0, atol=1e-12)
     np.testing.assert_allclose(left.sum(axis=0), 0, atol=1e-12)
     assert covariate_columns(["x", "y", "z"], "site").tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+def test_a_site_that_only_incomplete_rows_have_does_no_harm():
+    data = cohort()
+    data["site"] = np.where(np.arange(90) < 5, "a", np.where(np.arange(90) % 2, "b", "c"))
+    data["group"] = data["group"].astype(object).where(data["site"] != "a", None)  # site a has no group
+    covariates = {"site": data["site"], "age": data["age"]}
+    rows = analysis_of_variance(data["value"], data["group"], covariates)
+    kept = data[data["site"] != "a"]
+    expected = sm.stats.anova_lm(smf.ols("value ~ C(group) + C(site) + age", kept).fit(), typ=2)
+    assert (rows[0]["n"], rows[0]["df"]) == (85, 2)
+    assert rows[0]["p"] == pytest.approx(expected.loc["C(group)", "PR(>F)"], rel=1e-8)
+    assert adjusted_pairs(data["value"], data["group"], covariates)[0]["n"] == 85

@@ -69,7 +69,8 @@ def test_table_of_associations():
     assert rows["flat"]["note"] == "The column 'flat' is constant."
     assert rows["empty"]["note"] == "The column 'empty' has no value."
     assert (rows["age"]["covariates"], rows["nfl"]["covariates"]) == ("sex", "age, sex")
-    assert rows["nfl"]["correction"] == "Benjamini-Hochberg over 3 tests (columns against pad)"
+    said = "Benjamini-Hochberg over 3 tests (columns against pad"
+    assert rows["nfl"]["correction"] == f"{said}); {said}, partial)"
     assert rows["flat"]["r"] is rows["flat"]["p_corrected"] is rows["flat"]["p_partial_corrected"] is None
     with pytest.raises(UnusableInput, match="no column 'weight'"):
         associate(table, "pad", ["weight"])

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +61,9 @@ def test_rows_hold_plain_values_and_say_what_is_missing():
 
 def test_columns():
     np.testing.assert_array_equal(numbers([1, None, math.inf, "2"]), [1, math.nan, math.nan, 2])
+    frame = pd.DataFrame({"x": pd.array([1, None], dtype="Int64"), "y": pd.array(["a", None], dtype="string")})
+    np.testing.assert_array_equal(numbers(frame["x"]), [1, math.nan])
+    assert labels(frame["y"]).tolist() == ["a", None]
     assert labels(["a ", None, math.nan, 2.0, ""]).tolist() == ["a", None, None, "2", None]
     assert why_empty(np.array([math.nan]), "age", 3) == "The column 'age' has no value."
     assert why_empty(np.array([1.0, 2.0]), "age", 3) == "The column 'age' has 2 value(s); 3 are needed."

@@ -7,7 +7,8 @@ from scipy import stats
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.biplot import biplot_rows, principal_components
-from brainage_bids.stats.mediation import _acceleration, bca_interval, correct_over_all, mediate, mediation_rows
+from brainage_bids.stats.bootstrap import acceleration, bca_interval
+from brainage_bids.stats.mediation import correct_over_all, mediate, mediation_rows
 from brainage_bids.stats.polynomial import interval_width, polynomial_by_age
 
 
@@ -43,16 +44,16 @@ def test_interval_against_scipy():
     generator = np.random.default_rng(4)
     draws = sample[generator.integers(0, 40, (20_000, 40))].mean(axis=1)
     left_out = (sample.sum() - sample) / 39
-    low, high, _ = bca_interval(draws, sample.mean(), float(_acceleration(left_out[:, None])[0]))
+    low, high, _ = bca_interval(draws, sample.mean(), float(acceleration(left_out[:, None])[0]))
     expected = stats.bootstrap((sample,), np.mean, n_resamples=20_000, method="BCa", rng=5).confidence_interval
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02 * (expected.high - expected.low))
 
 
-@pytest.mark.parametrize(("shift", "acceleration"), [(0.5, 0.0), (2.4, 0.05), (-2.0, -0.1)])
-def test_p_is_the_level_at_which_the_interval_touches_zero(shift, acceleration):
+@pytest.mark.parametrize(("shift", "accelerated"), [(0.5, 0.0), (2.4, 0.05), (-2.0, -0.1)])
+def test_p_is_the_level_at_which_the_interval_touches_zero(shift, accelerated):
     draws = np.random.default_rng(0).normal(shift, 1, 40_000)
-    _, _, p = bca_interval(draws, shift, acceleration)
-    low, high, _ = bca_interval(draws, shift, acceleration, level=1 - p)
+    _, _, p = bca_interval(draws, shift, accelerated)
+    low, high, _ = bca_interval(draws, shift, accelerated, level=1 - p)
     assert min(abs(low), abs(high)) < 0.03
 
 

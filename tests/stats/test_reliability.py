@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pingouin
@@ -90,6 +93,7 @@ def test_spread_within_people_of_unequal_visits():
     between = (2 * (2 - mean) ** 2 + 3 * (12 - mean) ** 2 + (30 - mean) ** 2) / 2
     visits = (6 - (4 + 9 + 1) / 6) / 2
     assert row["sd_within"] == pytest.approx(np.sqrt(within))
+    assert row["sd_within_people"] == pytest.approx(np.sqrt((2 + 4) / 2))
     assert row["sd_between"] == pytest.approx(np.sqrt((between - within) / visits))
     assert row["icc"] == pytest.approx((between - within) / (between + (visits - 1) * within))
     assert (row["participants"], row["repeated"], row["n"]) == (3, 2, 6)
@@ -140,3 +144,22 @@ def test_empty_rows_say_why():
         intraclass_correlation(np.ones((1, 2)))
     with pytest.raises(UnusableInput, match="cell for each session"):
         agreement_row([[1.0, 2.0], [1.0]])
+
+
+REAL = (
+    Path(os.environ.get("BRAINAGE_TEST_DATA", Path(__file__).resolve().parents[2] / ".." / "shared" / "data"))
+    / "tables"
+    / "brain_volumes.tsv"
+)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_file(), reason=f"the table of 808 scans is not at {REAL}; set BRAINAGE_TEST_DATA")
+def test_real_visits():
+    table = pd.read_csv(REAL, sep="\t")
+    for name, within in {"gm_vol": 18, "wm_vol": 22, "csf_vol": 30}.items():  # mL, as known of these data
+        row = within_person_row(1000 * table[name], table["participant_id"], variable=name, n_resamples=200)
+        assert (row["n"], row["participants"], row["repeated"]) == (808, 310, 283)
+        assert row["sd_within_people"] == pytest.approx(within, abs=0.5)
+        assert row["sd_within"] <= row["sd_within_people"]  # who strays most has two visits only
+        assert row["icc"] > 0.9
