@@ -149,8 +149,8 @@ def _written(people) -> list[Row]:
 
 
 def coverage_warnings(results: list[Result]) -> list[str]:
-    """A sentence for each model whose own intervals, or ours, hold fewer ages of all people than chance allows."""
-    rows = [row for result in results if result.name == "coverage" for row in result.rows]
+    """A sentence for each model whose own intervals, or ours, hold fewer ages of reference people than chance allows."""
+    rows = [row for result in results if result.name == "coverage" for row in result.rows if not row["interval"].endswith(", all")]
     rows = [row for row in rows if row["stratum"] == "all" and row["coverage"] is not None and row["coverage"] < row["expected_low"]]
     return [
         f"Intervals of {row['model']} ({row['interval']}) hold the age of {100 * row['coverage']:.0f} % of {row['n']} people instead of "

@@ -67,10 +67,17 @@ def predicted_against_age(view: GroupView, figure: Any) -> None:
     if row.get("mae") is not None:
         words = [f"MAE {row['mae']:.2f} years" + _between(row, "mae"), f"guessing the mean age: {row['mae_guess']:.2f} years"]
         words += [f"r {row['r']:.3f}" + _between(row, "r", 3)] if row.get("r") is not None else []
-        axes.text(0.02, 0.98, "\n".join([*words, f"n = {row['n']}"]), transform=axes.transAxes, va="top", fontsize=9)
+        axes.text(
+            0.02,
+            0.98,
+            "\n".join([*words, f"{row['n']} visits of {row['participants']} people"]),
+            transform=axes.transAxes,
+            va="top",
+            fontsize=9,
+        )
     axes.set(xlabel="age (years)", ylabel=f"brain age, {view.models[0]} (years)", xlim=(low - margin, high + margin))
     axes.set_ylim(low - margin, high + margin + 0.12 * (high - low))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", frameon=False, markerscale=_marker(age.size))
 
 
 def bias_before_and_after(view: GroupView, figure: Any) -> None:
@@ -88,7 +95,7 @@ def bias_before_and_after(view: GroupView, figure: Any) -> None:
     left.set_ylabel("gap (years)")
     handles, names = left.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
+        figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(handles)), frameon=False, markerscale=_marker(age.size))
 
 
 def coverage(view: GroupView, figure: Any) -> None:
@@ -174,7 +181,15 @@ def heat_map(rows: Sequence[Row], figure: Any, names: Sequence[str]) -> None:
     if len(names) <= 20:
         for (one, other), value in np.ndenumerate(values):
             if np.isfinite(value):
-                axes.text(other, one, f"{value:.1f}", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.6 else "#222")
+                axes.text(
+                    other,
+                    one,
+                    f"{round(value, 1) + 0.0:.1f}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if abs(value) > 0.6 else "#222",
+                )
     figure.colorbar(drawn, ax=axes, label="correlation", shrink=0.8)
 
 
@@ -232,6 +247,11 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, groups: np.ndarray | None)
         chosen = groups == name if name is not None and groups is not None else np.ones(x.size, dtype=bool)
         style = {"ms": 2 if many else 4, "alpha": 0.35 if many else 0.65, "color": COLOURS[place], "rasterized": many}
         axes.plot(x[chosen], y[chosen], "o", mew=0, label=name if name is None else str(name), **style)
+
+
+def _marker(n: int) -> float:
+    """How much larger a point is in the key than in the drawing."""
+    return 4.0 if n > MOST_POINTS else 1.0
 
 
 def _groups(view: GroupView) -> np.ndarray | None:

@@ -58,7 +58,7 @@ def table_part(view: GroupView, name: str, *, open_: bool = False, by: str = "",
     if by and len(rows) > MOST_ROWS:
         rows, order = sorted(rows, key=lambda row: 2.0 if row.get(by) is None else row[by]), "those with the smallest p"
     shown = rows[:MOST_ROWS]
-    names = [key for key in (only or rows[0]) if key not in _BESIDE and any(row.get(key) is not None for row in shown)]
+    names = [key for key in (only or rows[0]) if key not in _BESIDE and any(row.get(key) not in (None, "") for row in shown)]
     corrections = list(dict.fromkeys(row["correction"] for row in result.rows if row.get("correction") not in (None, "none", "")))
     yield {
         "title": result.title, "about": result.about, "open": open_, "heads": [key.replace("_", " ") for key in names],
