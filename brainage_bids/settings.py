@@ -4,18 +4,81 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from brainage_bids.records import BadConfiguration
 
 SKULL_STRIP = ("auto", "skip", "force")
 DEVICES = ("auto", "cpu", "cuda")
+BIAS_CORRECTIONS = ("none", "linear", "linear-predicted", "spline")
+SLOW_STEPS = ("auto", "run", "skip")
+
+
+class _Written:
+    """What all settings share: types are checked, TOML is written and read."""
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
+
+    def _check_choice(self, name: str, known: tuple[str, ...]) -> None:
+        if getattr(self, name) not in known:
+            raise BadConfiguration(f"The setting {name} is {getattr(self, name)!r}; choose one of {', '.join(known)}.")
+
+    def _check_least(self, **least: int) -> None:
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value < bound:
+                raise BadConfiguration(f"The setting {name} is {value!r}; give a whole number of at least {bound}.")
+
+    def _check_type(self, name: str, kind: str) -> None:
+        value = getattr(self, name)
+        if kind == "tuple[str, ...]":
+            fits, wanted = isinstance(value, tuple) and all(isinstance(item, str) for item in value), "a list of texts"
+        else:
+            types = {"str": (str, "a text"), "bool": (bool, "true or false"), "int": (int, "a whole number")}
+            expected, wanted = types[kind]
+            fits = type(value) is expected
+        texts = value if isinstance(value, tuple) else (value,)
+        if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
+            raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
+        if not fits:
+            raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
+
+    def to_toml(self) -> str:
+        """The settings as TOML.
+
+        >>> print(Settings("/in", "/out", "/work").to_toml().splitlines()[0])
+        bids_dir = "/in"
+        """
+        import tomli_w
+
+        return tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()})
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Settings from the content of a TOML file or a task.
+
+        Raises
+        ------
+        BadConfiguration
+            For a name that is not a setting, one that is missing, or a value of the wrong type.
+        """
+        known = {field.name: field for field in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise BadConfiguration(f"{where} has the unknown setting {unknown[0]!r}; known are {', '.join(known)}.")
+        try:
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        except TypeError as error:
+            needed = ", ".join(name for name, field in known.items() if field.default is MISSING)
+            raise BadConfiguration(f"{where} lacks settings ({error}); give {needed}.") from error
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(_Written):
     """Settings of a participant run.
 
     Attributes
@@ -74,58 +137,67 @@ class Settings:
         BadConfiguration
             With the name of the setting.
         """
-        for field in fields(self):
-            self._check_type(field.name, str(field.type))
-        if self.skull_strip not in SKULL_STRIP:
-            raise BadConfiguration(f"The setting skull_strip is {self.skull_strip!r}; choose one of {', '.join(SKULL_STRIP)}.")
-        if self.device not in DEVICES:
-            raise BadConfiguration(f"The setting device is {self.device!r}; choose one of {', '.join(DEVICES)}.")
-        for name, least in (("nprocs", 1), ("omp_nthreads", 0), ("mem_mb", 0), ("random_seed", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise BadConfiguration(f"The setting {name} is {value!r}; give a whole number of at least {least}.")
+        self._check_types()
+        self._check_choice("skull_strip", SKULL_STRIP)
+        self._check_choice("device", DEVICES)
+        self._check_least(nprocs=1, omp_nthreads=0, mem_mb=0, random_seed=1)
 
-    def _check_type(self, name: str, kind: str) -> None:
-        value = getattr(self, name)
-        if kind == "tuple[str, ...]":
-            fits, wanted = isinstance(value, tuple) and all(isinstance(item, str) for item in value), "a list of texts"
-        else:
-            types = {"str": (str, "a text"), "bool": (bool, "true or false"), "int": (int, "a whole number")}
-            expected, wanted = types[kind]
-            fits = type(value) is expected
-        texts = value if isinstance(value, tuple) else (value,)
-        if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
-            raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
-        if not fits:
-            raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
 
-    def to_toml(self) -> str:
-        """The settings as TOML.
+@dataclass(frozen=True)
+class GroupSettings(_Written):
+    """Settings of a group run.
 
-        >>> print(Settings("/in", "/out", "/work").to_toml().splitlines()[0])
-        bids_dir = "/in"
-        """
-        import tomli_w
+    Attributes
+    ----------
+    bids_dir, out_dir : str
+        Absolute paths.
+    participant_labels, session_labels : tuple of str
+        Who takes part; empty takes all.
+    phenotype : tuple of str
+        Further tables.
+    models : tuple of str
+        Models whose estimates are looked at, the most important first; empty takes all that there are.
+    where : str
+        Query; rows for which it does not hold are left out of all statistics.
+    reference : str
+        Query for the people on whom bias, intervals and offsets of sites are fitted; empty takes all, with a warning.
+    bias_correction : {"none", "linear", "linear-predicted", "spline"}
+    formula : tuple of str
+        Models of the gap, ``pad ~ …``; empty takes the default one.
+    group_column : str
+        Column whose groups are compared; empty looks for one.
+    slow_steps : {"auto", "run", "skip"}
+        Mediation and the like: auto runs them where the cohort is small enough.
+    random_seed : int
+        Of bootstrap, permutations and folds.
+    """
 
-        return tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()})
+    bids_dir: str
+    out_dir: str
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    phenotype: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    where: str = ""
+    reference: str = ""
+    bias_correction: str = "linear"
+    formula: tuple[str, ...] = ()
+    group_column: str = ""
+    slow_steps: str = "auto"
+    random_seed: int = 1
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Settings:
-        """Settings from the content of a TOML file or a task.
+    def __post_init__(self) -> None:
+        """Check values that a TOML file or a caller may have wrong.
 
         Raises
         ------
         BadConfiguration
-            For a name that is not a setting, one that is missing, or a value of the wrong type.
+            With the name of the setting.
         """
-        known = {field.name: field for field in fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise BadConfiguration(f"{where} has the unknown setting {unknown[0]!r}; known are {', '.join(known)}.")
-        try:
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-        except TypeError as error:
-            raise BadConfiguration(f"{where} lacks settings ({error}); give bids_dir, out_dir and work_dir.") from error
+        self._check_types()
+        self._check_choice("bias_correction", BIAS_CORRECTIONS)
+        self._check_choice("slow_steps", SLOW_STEPS)
+        self._check_least(random_seed=1)
 
 
 def _is_utf8(text: str) -> bool:

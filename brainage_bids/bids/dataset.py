@@ -27,6 +27,8 @@ This folder is a BIDS derivatives dataset. Every participant has
 - `sub-<label>[/ses-<label>]/anat/`: preprocessed T1w images, brain mask, tissue maps, the same in the space of the template,
   volumes, quality figures and `*_brainage.tsv`, the estimated age.
 
+After a group run, `group.html` is its report, `group_brainage.tsv` the table of all estimates, and `group/` holds every result.
+
 Each table and image has a JSON file of the same name that says what is in it. `logs/` holds settings, messages and, for
 participants that could not be finished, the reason. The raw data are named in `dataset_description.json`.
 """

@@ -48,6 +48,7 @@ class Phenotype:
     first_visit: Mapping[str, str | None] = field(default_factory=dict)
     _problems: list[str] = field(default_factory=list)
     _odd: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
+    _sessions_of: dict[str, list[Source]] | None = None
 
     def record(self, participant_id: str, session_id: str | None) -> Record:
         """Return age, sex and site of one visit with the flags that follow.
@@ -91,9 +92,17 @@ class Phenotype:
         visit: Key = (participant_id, session_id)
         person: Key = (participant_id, None)
         order = [(source, key) for source in self.user for key in (visit, person)]
-        order += [(source, visit) for source in (*self.sessions, *self.participants, *self.instruments)]
+        order += [(source, visit) for source in (*self._own_sessions(participant_id), *self.participants, *self.instruments)]
         order += [(source, person) for source in (*self.participants, *self.instruments)]
         return [(source, key) for source, key in order if key in source.rows]
+
+    def _own_sessions(self, participant_id: str) -> list[Source]:
+        if self._sessions_of is None:  # thousands of people have a table each, and asking all of them for each takes minutes
+            self._sessions_of = {}
+            for source in self.sessions:
+                for person in {key[0] for key in source.rows}:
+                    self._sessions_of.setdefault(person, []).append(source)
+        return self._sessions_of.get(participant_id, [])
 
     def _age(self, source: Source, key: Key) -> Age | None:
         if source.age is None or source.unit is None:

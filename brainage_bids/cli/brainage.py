@@ -15,8 +15,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(argv)
     if options.analysis_level == "group":
-        parser.error("the group level is not part of this version; brain ages of all participants lie in sub-*/**/*_brainage.tsv")
-    from brainage_bids.cli.run import run
+        from brainage_bids.cli.group import run
+    else:
+        from brainage_bids.cli.run import run
     from brainage_bids.records import BadConfiguration, BadDataset
 
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from brainage_bids.bids.reuse import parse_derivatives
 from brainage_bids.records import BadConfiguration
-from brainage_bids.settings import Settings, read_toml
+from brainage_bids.settings import GroupSettings, Settings, read_toml
 
 NAMES = {"participant_label": "participant_labels", "session_label": "session_labels", "model_dir": "model_dirs", "output_dir": "out_dir"}
 """Options whose setting has another name."""
@@ -34,6 +34,22 @@ def settings_of(options: argparse.Namespace) -> Settings:
             values[name] = _absolute(value) if name in FOLDERS else value
     values.setdefault("work_dir", str(default_work_dir(Path(values["out_dir"]))))
     return Settings.from_mapping(values, str(options.config_file or "The command line"))
+
+
+def group_settings_of(options: argparse.Namespace) -> GroupSettings:
+    """Settings of a group run, in the same order of trust as `settings_of`.
+
+    Raises
+    ------
+    BadConfiguration
+        If the settings file or a value is wrong.
+    """
+    values = read_toml(options.config_file) if options.config_file else {}
+    for option, value in vars(options).items():
+        name = NAMES.get(option, option)
+        if name in GroupSettings.__dataclass_fields__ and value is not None:
+            values[name] = _absolute(value) if name in FOLDERS else value
+    return GroupSettings.from_mapping(values, str(options.config_file or "The command line"))
 
 
 def default_work_dir(out_dir: Path) -> Path:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from brainage_bids import __version__
+from brainage_bids.settings import BIAS_CORRECTIONS, SLOW_STEPS
 
 USAGE = 64
 
@@ -47,10 +48,15 @@ def build_parser() -> Parser:
     )
     parser.add_argument("bids_dir", type=Path, help="a BIDS dataset; it is only read")
     parser.add_argument("output_dir", type=Path, help="where the derivatives go")
-    parser.add_argument("analysis_level", choices=("participant", "group"), help="participant; group is not part of this version")
+    parser.add_argument(
+        "analysis_level",
+        choices=("participant", "group"),
+        help="participant: images to brain ages; group: brain ages to statistics and one report",
+    )
     parser.add_argument("--version", action="version", version=f"brainage {__version__}")
     _add_selection(parser.add_argument_group("what is processed"))
     _add_processing(parser.add_argument_group("how it is processed"))
+    _add_group(parser.add_argument_group("the group level"))
     _add_run(parser.add_argument_group("how it runs"))
     return parser
 
@@ -64,7 +70,7 @@ def _add_selection(group) -> None:
     group.add_argument("-d", "--derivatives", nargs="+", action="extend", metavar="[NAME=]PATH",
                        help="take over preprocessing of fMRIPrep, sMRIPrep or this app")  # fmt: skip
     group.add_argument("--phenotype", nargs="+", action="extend", type=Path, metavar="TSV",
-                       help="further tables with age and sex")  # fmt: skip
+                       help="further tables with age, sex and whatever the group level is to compare")  # fmt: skip
 
 
 def _add_processing(group) -> None:
@@ -75,6 +81,19 @@ def _add_processing(group) -> None:
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run (default: auto)")
     group.add_argument("--random-seed", type=int, metavar="N", help="recorded with the outputs (default: 1)")
     group.add_argument("--sloppy", action="store_true", default=None, help="coarse registration, for demonstrations and tests only")
+
+
+def _add_group(group) -> None:
+    group.add_argument("--where", metavar="QUERY", help="who takes part, such as \"age >= 18 and site != 'x'\"")
+    group.add_argument("--reference", metavar="QUERY", help="on whom bias, intervals and fusion are fitted, such as \"group == 'control'\"")
+    group.add_argument(
+        "--bias-correction", choices=BIAS_CORRECTIONS, help="of the gap for age, written beside the raw one (default: linear)"
+    )
+    group.add_argument(
+        "--formula", nargs="+", action="extend", metavar="FORMULA", help='models of the gap, such as "pad ~ age + C(sex) + bmi"'
+    )
+    group.add_argument("--group-column", metavar="COLUMN", help="whose groups are compared (default: group, diagnosis or dx)")
+    group.add_argument("--slow-steps", choices=SLOW_STEPS, help="mediation and mixed models: auto (default) runs them for small cohorts")
 
 
 def _add_run(group) -> None:

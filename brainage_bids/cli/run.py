@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from brainage_bids import __version__
 from brainage_bids.cli.children import Outcome, run_all
 from brainage_bids.cli.failures import write_failures
+from brainage_bids.cli.logs import log_to_file, log_to_stderr
 from brainage_bids.cli.options import check_folders, settings_of
 from brainage_bids.settings import Settings
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     BadDataset, BadConfiguration
         If nothing can be done at all.
     """
-    _log_to_stderr(options.verbose)
+    log_to_stderr(options.verbose)
     settings = settings_of(options)
     inventory = find(settings)
     for problem in inventory.problems:
@@ -100,9 +100,7 @@ def start_run(settings: Settings) -> Path:
     sink_text(settings.to_toml(), run_dir / "config.toml")
     cards = [find_model(name, settings.model_dirs).card for name in settings.models]
     write_citation(out_dir, write_methods([*DEFAULT_STEPS, *model_steps(cards)], notes=model_notes(cards)))
-    log = logging.FileHandler(run_dir / "brainage.log", encoding="utf-8")
-    log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    LOGGER.addHandler(log)
+    log_to_file(run_dir / "brainage.log")
     return run_dir
 
 
@@ -131,14 +129,3 @@ def _columns() -> tuple[str, ...]:
 def _share(nprocs: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, cores // nprocs)
-
-
-def _log_to_stderr(verbose: int) -> None:
-    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    handler = logging.StreamHandler()
-    handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.formatter.converter = time.localtime
-    LOGGER.handlers[:] = [handler]
-    LOGGER.setLevel(logging.INFO if verbose < 2 else logging.DEBUG)
-    LOGGER.propagate = False

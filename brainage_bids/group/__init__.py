@@ -1,1 +1,1 @@
-"""The group run: plain functions on the tables that the participant level wrote."""
+"""The group run: what the participants wrote, read, checked, and taken through one step after another, on tables alone."""

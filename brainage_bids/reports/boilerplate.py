@@ -84,7 +84,16 @@ def write_methods(
     filled = dict.fromkeys(_PACKAGES, "(version not known)") | dict(versions if versions is not None else installed_versions())
     sentences = [known[step]["text"].format(space=space, version=filled) for step in known if step in wanted]
     sentences += [f"Further step: {step}." for step in asked if step not in known]
-    sentences += list(notes)
+    return compose([*sentences, *notes])
+
+
+def compose(sentences: Iterable[str]) -> MethodsText:
+    """Sentences with ``[@key]`` for citations, as page, Markdown and BibTeX.
+
+    >>> compose(["Bias fields were corrected [@tustison2010]."]).paragraphs
+    ('Bias fields were corrected (<a href="#ref-tustison2010">Tustison et al. 2010</a>).',)
+    """
+    sentences = list(sentences)
     keys = list(dict.fromkeys(key for sentence in sentences for key in _keys(sentence)))
     return MethodsText(
         tuple(_to_html(sentence) for sentence in sentences),

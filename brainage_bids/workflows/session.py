@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brainage_bids import __version__
 from brainage_bids.bids.dataset import APP, generators
 from brainage_bids.bids.reuse import Reused
 from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
@@ -142,6 +143,7 @@ def make_structure(session: Session, plan: Plan, digest: str) -> None:
         "Flags": [*made.get("flags", []), *(["input_mismatch"] if _is_foreign(session, plan) else [])],
         "Notes": list(made.get("notes", [])),
         "Fingerprint": digest,
+        "ProgramVersion": __version__,
     }
     sources = _raw_sources(session, plan)
     for output in STAGES["structure"]:

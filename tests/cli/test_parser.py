@@ -30,7 +30,6 @@ def test_help_and_version_import_nothing_heavy(option):
         [],
         ["a", "b"],
         ["a", "b", "wrong"],
-        ["a", "b", "group"],
         ["a", "b", "participant", "--odd"],
         ["a", "b", "participant", "--nprocs", "x"],
     ),  # fmt: skip

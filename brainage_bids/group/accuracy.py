@@ -1,0 +1,91 @@
+"""How near to the truth the models are: errors by age, sex and site, models against each other, errors by age."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from brainage_bids.group.cohort import Cohort, columns_of, need_rows
+from brainage_bids.group.results import Result, labelled, table
+from brainage_bids.records import UnusableInput
+from brainage_bids.stats.accuracy import accuracy_rows, compare_models
+from brainage_bids.stats.corrections import correct
+from brainage_bids.stats.polynomial import polynomial_by_age
+from brainage_bids.stats.rows import tidy
+
+MOST_PAIRS = 15
+
+
+def accuracy(cohort: Cohort) -> list[Result]:
+    """Errors of each model, whole and by age bin, sex, site and group, from uncorrected predictions."""
+    need_rows(cohort.table)
+    rows = []
+    for model in cohort.models:
+        visits = cohort.visits(model)
+        if visits.empty:
+            rows.append(
+                tidy("errors of the uncorrected prediction", 0, "", note="No row takes part.", model=model, by="all", stratum="all")
+            )
+            continue
+        columns = columns_of(visits, [name for name in ("sex", "site", cohort.group_column) if name])
+        by = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+        found = accuracy_rows(visits["age"], visits["brain_age"], list(visits["participant_id"]), by=by, seed=cohort.seed)
+        rows += labelled(found, model=model)
+    rows.sort(key=lambda row: row["by"] != "all")  # the models as a whole first
+    about = "Errors of brain ages as the models gave them, never of corrected ones; intervals by bootstrap over people."
+    return [table("accuracy", "Accuracy", about, rows)]
+
+
+def compared(cohort: Cohort) -> list[Result]:
+    """Models two by two on the visits that have both."""
+    if len(cohort.models) < 2:
+        raise UnusableInput("There is one model, so none can be compared.")
+    pairs = list(combinations(cohort.models, 2))
+    rows = []
+    for first, second in pairs[:MOST_PAIRS]:
+        keys = ["participant_id", "session_id"]
+        both = cohort.visits(first).merge(cohort.visits(second)[[*keys, "brain_age"]], on=keys, suffixes=("", "_second"))
+        rows.append(
+            compare_models(
+                both["age"],
+                both["brain_age"],
+                both["brain_age_second"],
+                list(both["participant_id"]),
+                names=(first, second),
+                seed=cohort.seed,
+            )
+        )
+    about = "Difference of mean absolute errors of two models on the same visits; below 0 the first is better."
+    if len(pairs) > MOST_PAIRS:
+        about += f" Of {len(pairs)} pairs the first {MOST_PAIRS} are compared; name fewer with --models."
+    return [table("model_comparison", "Models compared", about, correct(rows, "bh", family="pairs of models"))]
+
+
+def by_age(cohort: Cohort) -> list[Result]:
+    """Absolute error and the models' own spread on age, as polynomials of third order."""
+    rows = []
+    for model in cohort.models:
+        people = cohort.people(model)
+        if people.empty:
+            continue
+        values = {"absolute_error": np.abs(people["pad"].to_numpy(float)), "brain_age_sd": people["brain_age_sd"].to_numpy(float)}
+        for variable, column in values.items():
+            if np.isfinite(column).any():
+                found = polynomial_by_age(people["age"], column, variable=variable, points=31)
+                rows += labelled(found, model=model, variable=variable)
+    about = "Third-order polynomials of the absolute error and of the models' own standard deviation on age, with the band of the mean."
+    return [table("error_by_age", "Error and spread by age", about, need_rows_of(rows))]
+
+
+def need_rows_of(rows: list) -> list:
+    """The same rows, if there are any.
+
+    Raises
+    ------
+    UnusableInput
+        If there are none.
+    """
+    if not rows:
+        raise UnusableInput("Nobody has the values that are needed.")
+    return rows

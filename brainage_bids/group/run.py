@@ -1,0 +1,181 @@
+"""The group run: collect, check, correct, take the steps one after another, write every table."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brainage_bids.bids.sidecars import table_columns
+from brainage_bids.bids.sink import sink_table
+from brainage_bids.group import accuracy, associations, correction, fusion, groups, paths, sessions
+from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+LOGGER = logging.getLogger("brainage")
+
+FITTED = ("age_bias_", "intervals_", "sites_", "fusion_")
+"""How names of saved objects begin."""
+Step = Callable[[Cohort], list[Result]]
+STEPS: Mapping[str, Step] = {
+    "accuracy": accuracy.accuracy,
+    "models compared": accuracy.compared,
+    "errors by age": accuracy.by_age,
+    "groups": groups.compared_groups,
+    "models of the gap": groups.formula_models,
+    "associations": associations.phenotype,
+    "regions": associations.regions,
+    "reliability": sessions.reliability,
+    "change": sessions.change,
+    "mediation": paths.mediation,
+    "principal components": paths.components,
+}
+"""Steps in their order, beside collecting, quality, correction and fusion, which give more than tables."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    report : Report
+    asked_failed : bool
+        Whether something that a setting asked for could not be done.
+    broken : bool
+        Whether a step met an error of ours.
+    """
+
+    cohort: Cohort
+    report: Report
+    asked_failed: bool
+    broken: bool
+
+
+def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
+    """Take every step and write every table; the page is drawn from what this leaves.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Of `cohort.read_cohort`.
+    out_dir : Path
+        The output folder.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    report = Report(warnings=list(cohort.warnings))
+    before = len(cohort.warnings)
+    clear(out_dir)
+    if cohort.table.empty:
+        report.problems.append(("everything", _NOBODY))
+        report.warnings.insert(0, _NOBODY)
+    else:
+        cohort = _steps(cohort, out_dir, report)
+    report.warnings += list(dict.fromkeys(cohort.warnings[before:]))
+    write_cohort(cohort, out_dir)
+    _keep(out_dir, _bookkeeping(cohort, report), report)
+    broken = any(problem.startswith(_OURS) for _, problem in report.problems)
+    return Outcome(cohort, report, bool(report.failed_settings), broken)
+
+
+_NOBODY = "No estimate has both a brain age and an age, so nothing is compared; give ages in participants.tsv, sessions.tsv or --phenotype."
+_OURS = "An error of brainage itself"
+
+
+def _steps(cohort: Cohort, out_dir: Path, report: Report) -> Cohort:
+    found = _tried("corrections", lambda: correction.corrected(cohort, out_dir), report)
+    if found is not None:
+        cohort, results, problems = found
+        report.problems += [("corrections", problem) for problem in problems]
+        report.warnings += correction.coverage_warnings(results)
+        _keep(out_dir, results, report)
+    quality = _tried("quality", lambda: associations.quality(cohort), report)
+    if quality is not None:
+        _keep(out_dir, quality[0], report)
+        report.warnings[:0] = quality[1]
+    if cohort.settings.formula:
+        _tried("formula", lambda: groups.check_formulas(cohort), report)
+    for name, step in STEPS.items():
+        _keep(out_dir, _tried(name, lambda step=step: step(cohort), report) or [], report)
+    _keep(out_dir, _tried("fusion", lambda: fusion.fusion(cohort, out_dir), report) or [], report)
+    return cohort
+
+
+def clear(out_dir: Path) -> None:
+    """Remove what an earlier run wrote, so that no table is left of a step that cannot be done now; nothing else is touched."""
+    folder = out_dir / "group"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in table_names() or path.stem.startswith(FITTED)):
+            path.unlink()
+
+
+def write_cohort(cohort: Cohort, out_dir: Path) -> Path:
+    """Write ``OUT/group_brainage.tsv``: one row a participant, session and model, those left out too, with the reason."""
+    frame = cohort.everyone.copy()
+    keys = ["participant_id", "session_id", "model"]
+    added = [name for name in correction.COLUMNS if name in cohort.table]
+    if added:
+        kept = frame["excluded"].isna()
+        values = cohort.table[added]
+        values.index = frame.index[kept]
+        frame = frame.join(values)
+    names = [name for name in frame if name not in ("age_in_outputs", *cohort.regions, *cohort.quality, *cohort.phenotype)]
+    columns = columns_of(frame, [*keys, *(name for name in names if name not in keys), *cohort.phenotype, *cohort.quality, *cohort.regions])
+    described = {**table_columns("brainage"), **{name: _json(told) for name, told in cohort.descriptions.items()}}
+    about = {"Description": "One row a participant, session and model; rows with a value in 'excluded' take no part in the statistics."}
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    return sink_table(rows, out_dir / "group_brainage.tsv", describe_columns(list(columns), described), sidecar=about)
+
+
+def _json(told: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(told) if isinstance(told.get("Description"), str) else {**told, "Description": "Column of a phenotype table."}
+
+
+def _keep(out_dir: Path, results: list[Result], report: Report) -> None:
+    for result in results:
+        if result.rows:
+            write_result(out_dir, result)
+            report.results.append(result)
+
+
+def _bookkeeping(cohort: Cohort, report: Report) -> list[Result]:
+    problems = [{"part": "files and tables", "problem": problem} for problem in cohort.problems]
+    problems += [{"part": part, "problem": problem} for part, problem in report.problems]
+    return [
+        table(
+            "participants_flow",
+            "Flow of participants",
+            "How many people and rows are left after each reason to leave some out.",
+            cohort.flow,
+        ),
+        table("participants_missing", "Who is missing", "Visits without an estimate, and why.", cohort.missing),
+        table("problems", "What could not be done", "Parts of the run that could not be done, or were odd, and why.", problems),
+    ]
+
+
+def _tried(name: str, work: Callable[[], Any], report: Report) -> Any:
+    """The result of a step; None and a sentence in the report if it cannot be done, so that the others go on."""
+    LOGGER.info("group: %s", name)
+    try:
+        return work()
+    except UnusableInput as error:
+        report.problems.append((name, str(error)))
+    except BadConfiguration as error:
+        report.problems.append((name, str(error)))
+        report.failed_settings.append(str(error))
+        LOGGER.error("%s", error)
+    except OSError:
+        raise
+    except Exception as error:  # a fault of ours must not take the other steps with it; it is shown in full and ends the run with 70
+        LOGGER.error("The step '%s' met an error of brainage itself:\n%s", name, traceback.format_exc())
+        report.problems.append((name, f"{_OURS} ({type(error).__name__}: {error}); please report it with the log."))
+    return None

@@ -1,0 +1,23 @@
+"""The methods text of a group run: what was done to the tables, in sentences with their sources."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from brainage_bids.reports.boilerplate import MethodsText, compose
+from brainage_bids.reports.group_content import GroupView
+
+
+def methods_of(view: GroupView, version: str) -> MethodsText:
+    """Sentences of ``data/report/group_methods.yml`` on the steps whose tables are there."""
+    import yaml
+
+    told = yaml.safe_load((resources.files("brainage_bids") / "data" / "report" / "group_methods.yml").read_text(encoding="utf-8"))
+    query = view.settings.get("reference")
+    reference = f"the people for whom {query} holds" if query else "everyone"
+    correction = told["corrections"].get(view.settings.get("bias_correction", "none"))
+    sentences = [told["first"].format(version=version)]
+    if correction and "age_bias" in view.results:
+        sentences.append(correction.format(reference=reference))
+    sentences += [sentence for name, sentence in told["tables"].items() if name in view.results]
+    return compose([*sentences, told["last"]])

@@ -1,0 +1,288 @@
+"""The pieces of a group's page: tables cut to what can be read, with pictures, filled into templates that escape all text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainage_bids.bids.sink import sink_text
+from brainage_bids.reports import group_figures as figures
+from brainage_bids.reports.group_content import GroupView, Row, cell, plain_name
+from brainage_bids.reports.group_methods import methods_of
+
+if TYPE_CHECKING:
+    import jinja2
+
+MOST_ROWS = 60
+"""Rows that a page shows of one table; the file has all."""
+_BESIDE = frozenset({"method", "assumptions", "correction"})
+
+Part = dict[str, Any]
+
+
+def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -> dict[str, str]:
+    """Every piece that has content, by name, as HTML; pictures are also written to ``OUT/group``."""
+    env = _environment()
+    methods = methods_of(view, version)
+    out = {
+        "warnings": env.get_template("group_warnings.html").render(warnings=view.warnings, problems=len(view.problems)),
+        "glance": env.get_template("group_facts.html").render(facts=view.facts, link="./group_brainage.tsv"),
+        "methods": env.get_template("methods.html").render(done=None, paragraphs=methods.paragraphs, references=methods.references),
+        "run": env.get_template("run.html").render(version=version, versions=_versions(), settings=run_settings),
+    }
+    if view.problems:
+        out["problems"] = env.get_template("group_problems.html").render(problems=view.problems)
+    for name, maker in _PIECES.items():
+        parts = list(maker(view, out_dir))
+        if parts:
+            out[name] = env.get_template("group_parts.html").render(parts=parts)
+    return out
+
+
+def table_part(view: GroupView, name: str, *, open_: bool = False, by: str = "", only: Sequence[str] = ()) -> Iterator[Part]:
+    """A table of results as a part of a page; nothing if it is not there.
+
+    Parameters
+    ----------
+    by : str
+        Column of probabilities; with more rows than are shown, those with the smallest come first.
+    only : sequence of str
+        Columns to show; all that say something by default.
+    """
+    if name not in view.results or not view.results[name].rows:
+        return
+    result = view.results[name]
+    rows = list(result.rows)
+    order = "in the order of the file"
+    if by and len(rows) > MOST_ROWS:
+        rows, order = sorted(rows, key=lambda row: 2.0 if row.get(by) is None else row[by]), "those with the smallest p"
+    shown = rows[:MOST_ROWS]
+    names = [key for key in (only or rows[0]) if key not in _BESIDE and any(row.get(key) not in (None, "") for row in shown)]
+    corrections = list(dict.fromkeys(row["correction"] for row in result.rows if row.get("correction") not in (None, "none", "")))
+    yield {
+        "title": result.title, "about": result.about, "open": open_, "heads": [key.replace("_", " ") for key in names],
+        "rows": [[plain_name(str(row[key])) if key in ("first", "second") else cell(row.get(key), key) for key in names] for row in shown],
+        "shown": len(shown), "total": len(result.rows), "order": order, "address": f"./group/{name}.tsv",
+        "correction": corrections[0] + (" and others" if len(corrections) > 1 else "") if corrections else "",
+    }  # fmt: skip
+
+
+def figure_part(
+    view: GroupView,
+    out_dir: Path,
+    name: str,
+    caption: str,
+    work: Callable[[Any], None],
+    *,
+    table: str = "",
+    size: tuple[float, float] = (7.0, 4.2),
+) -> Iterator[Part]:
+    """A picture, written as ``OUT/group/NAME.svg`` and put into the page."""
+    from markupsafe import Markup
+
+    text = figures.draw(name, caption, work, size=size)
+    sink_text('<?xml version="1.0" encoding="utf-8"?>\n' + text, out_dir / "group" / f"{name}.svg")
+    address = table or f"./group/{name}.tsv"
+    yield {"figure": Markup(text), "caption": caption, "address": f"./group/{name}.svg", "table": address}  # matplotlib escapes its text
+
+
+def _flow(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "participants_flow", open_=True)
+    yield from table_part(view, "participants_missing")
+
+
+def _accuracy(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    if view.numbers("age").size:
+        caption = f"Brain age of {view.models[0]} against age, first visit of each person."
+        yield from figure_part(
+            view,
+            out_dir,
+            "accuracy",
+            caption,
+            lambda figure: figures.predicted_against_age(view, figure),
+            table="./group_brainage.tsv",
+            size=(6.2, 5.6),
+        )
+    yield from table_part(view, "accuracy", open_=True, only=_ACCURACY)
+    yield from table_part(view, "error_by_age")
+
+
+_ACCURACY = (
+    "model",
+    "by",
+    "stratum",
+    "n",
+    "participants",
+    "mae",
+    "mae_low",
+    "mae_high",
+    "mae_guess",
+    "rmse",
+    "r",
+    "r2",
+    "bias_slope",
+    "note",
+)
+
+
+def _compared(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "model_comparison", open_=True)
+
+
+def _fusion(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(
+        view, "fusion_accuracy", open_=True, only=("head", "n", "mae", "mae_low", "mae_high", "rmse", "r", "r2", "bias_slope")
+    )
+    for name in ("fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
+        yield from table_part(view, name)
+
+
+def _bias(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    if view.rows("age_bias") and _any(view, "pad_corrected"):
+        caption = f"Gap of {view.models[0]} against age before and after correction ({view.settings.get('bias_correction')})."
+        yield from figure_part(
+            view, out_dir, "age_bias", caption, lambda figure: figures.bias_before_and_after(view, figure), size=(8.4, 4.0)
+        )
+    yield from table_part(view, "age_bias", open_=True)
+
+
+def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    if any(row["coverage"] is not None for row in view.rows("coverage", model=view.models[0])):
+        caption = f"Share of ages inside the intervals of {view.models[0]}; grey: what chance allows."
+        yield from figure_part(view, out_dir, "coverage", caption, lambda figure: figures.coverage(view, figure), size=(7.6, 4.4))
+    yield from table_part(view, "coverage")
+
+
+def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    if view.rows("groups_means"):
+        caption = f"Gap of {view.models[0]} by {view.settings.get('group_column')}; boxes are quartiles."
+        yield from figure_part(view, out_dir, "groups_means", caption, lambda figure: figures.gap_by_group(view, figure))
+    yield from table_part(view, "groups_means", open_=True)
+    for name in ("groups_anova", "groups_adjusted", "groups_ranks", "groups_counts"):
+        yield from table_part(view, name)
+
+
+def _models(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "pad_models", open_=True)
+    yield from table_part(view, "pad_mixed")
+
+
+def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "site_offsets", open_=True)
+
+
+def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from _forest(view, out_dir, "quality", "quality figure", view.rows("quality", model=view.models[0]))
+    yield from table_part(view, "quality", by="p_partial")
+
+
+def _reliability(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    if len(view.pairs) >= 3:
+        caption = f"Two visits of the same people, gap of {view.models[0]}, with limits of agreement."
+        yield from figure_part(view, out_dir, "bland_altman", caption, lambda figure: figures.bland_altman(view, figure))
+    yield from table_part(view, "reliability", open_=True)
+    yield from table_part(view, "bland_altman")
+
+
+def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "change")
+
+
+def _associations(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0]))
+    yield from table_part(view, "associations", by="p_partial", only=_ASSOCIATIONS)
+    yield from table_part(view, "associations_kinds")
+
+
+_ASSOCIATIONS = (
+    "model", "second", "n", "r", "p", "p_corrected", "r_partial", "low_partial", "high_partial", "p_partial", "p_partial_corrected",
+    "outliers", "r_without_outliers", "covariates", "note",
+)  # fmt: skip
+
+
+def _windows(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    rows = view.rows("age_windows")
+    drawn = list(dict.fromkeys(row["variable"] for row in figures.strongest(rows, "r", most=len(rows))))[:9]
+    if drawn:
+        caption = f"The {len(drawn)} column(s) with the strongest correlation in any window; the band is the 95 % interval."
+        size = (8.4, 1.2 + 1.9 * -(-len(drawn) // 3))
+        yield from figure_part(view, out_dir, "age_windows", caption, lambda figure: figures.windows(rows, figure, drawn), size=size)
+    yield from table_part(view, "age_windows", by="p")
+
+
+def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    rows = view.rows("correlations")
+    names = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))[: figures.MOST_CELLS]
+    if len(names) > 2:
+        side = 2.5 + 0.28 * len(names)
+        yield from figure_part(
+            view,
+            out_dir,
+            "correlations",
+            "Correlations of all pairs.",
+            lambda figure: figures.heat_map(rows, figure, names),
+            size=(side + 1, side),
+        )
+    yield from table_part(view, "correlations", by="p")
+
+
+def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    rows = [row for row in view.rows("regions", model=view.models[0]) if row["first"] == "pad"]
+    yield from _forest(view, out_dir, "regions", "volume", rows)
+    yield from table_part(view, "regions", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
+    for name in ("regions_matrix", "regions_phenotype"):
+        yield from table_part(view, name, by="p")
+
+
+def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    rows = view.rows("mediation")
+    if any(row["acme"] is not None for row in rows):
+        caption = "Mediated effects: sign and strength of evidence. Which comes first is assumed, not shown."
+        yield from figure_part(view, out_dir, "mediation", caption, lambda figure: figures.mediated(rows, figure), size=(10.0, 5.6))
+    yield from table_part(view, "mediation", by="acme_p")
+
+
+def _components(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    points, arrows = view.rows("pca_points"), view.rows("pca_arrows")
+    if points:
+        caption = "People on the first two principal components of regions and phenotype; arrows: phenotype columns."
+        yield from figure_part(view, out_dir, "pca_points", caption, lambda figure: figures.biplot(points, arrows, figure), size=(6.4, 5.6))
+    for name in ("pca_components", "pca_arrows"):
+        yield from table_part(view, name)
+
+
+_PIECES: dict[str, Callable[[GroupView, Path], Iterator[Part]]] = {
+    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion, "bias": _bias, "coverage": _coverage, "groups": _groups,
+    "models": _models, "sites": _sites, "quality": _quality, "reliability": _reliability, "change": _change, "associations": _associations,
+    "windows": _windows, "correlations": _correlations, "regions": _regions, "mediation": _mediation, "components": _components,
+}  # fmt: skip
+
+
+def _forest(view: GroupView, out_dir: Path, name: str, what: str, rows: Sequence[Row]) -> Iterator[Part]:
+    chosen = figures.strongest(rows)
+    if chosen:
+        more = f"; the {len(chosen)} strongest of {len(rows)}" if len(chosen) < len(rows) else ""
+        caption = f"Correlation of the gap of {view.models[0]} with each {what}, beyond {chosen[0]['covariates']}{more}."
+        size = (7.0, 1.1 + 0.24 * len(chosen))
+        label = f"correlation beyond {chosen[0]['covariates']}"
+        yield from figure_part(view, out_dir, name, caption, lambda figure: figures.forest(chosen, figure, label=label), size=size)
+
+
+def _any(view: GroupView, name: str) -> bool:
+    return any(value is not None for value in view.people.get(name, ()))
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    loader = jinja2.PackageLoader("brainage_bids", "data/report/pieces")
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def _versions() -> list[tuple[str, str]]:
+    import platform
+    from importlib import metadata
+
+    names = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib")
+    return [("Python", platform.python_version()), *((name, metadata.version(name)) for name in names)]

@@ -1,0 +1,188 @@
+"""Every step on people whose effects are known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from brainage_bids.group import accuracy, associations, correction, fusion, groups, paths, sessions
+from brainage_bids.group.cohort import read_cohort
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+
+@pytest.fixture(scope="module")
+def cohort(finished):
+    return correction.corrected(read_cohort(finished.settings(reference="group == 'control'")))[0]
+
+
+def only(results, name):
+    return next(result for result in results if result.name == name).rows
+
+
+def test_accuracy_is_that_of_uncorrected_ages(cohort):
+    rows = only(accuracy.accuracy(cohort), "accuracy")
+    whole = next(row for row in rows if row["model"] == "t1" and row["by"] == "all")
+    visits = cohort.visits("t1")
+    assert whole["mae"] == pytest.approx(np.abs(visits["brain_age"] - visits["age"]).mean())
+    assert whole["n"] == 120 and whole["participants"] == 60 and whole["mae_low"] < whole["mae"] < whole["mae_high"]
+    assert {"age", "sex", "site", "group"} <= {row["by"] for row in rows}
+
+
+def test_models_are_compared_on_the_same_visits(cohort):
+    (row,) = only(accuracy.compared(cohort), "model_comparison")
+    sizes = {name: np.abs(cohort.visits(name)["pad"]).mean() for name in ("t1", "flair")}
+    assert row["difference"] == pytest.approx(sizes[row["first"]] - sizes[row["second"]], abs=1e-3)
+
+
+def test_the_corrections_identities_hold_on_the_reference(cohort):
+    controls = cohort.people("t1")
+    controls = controls[controls["reference"].astype(bool)]
+    fit = stats.linregress(controls["age"].astype(float), controls["pad_corrected"].astype(float))
+    assert fit.slope == pytest.approx(0, abs=1e-4) and fit.intercept == pytest.approx(0, abs=2e-3)
+    assert (cohort.table["brain_age_corrected"] - cohort.table["age"] - cohort.table["pad_corrected"]).abs().max() < 2e-3
+
+
+def test_offsets_of_sites_are_found(cohort):
+    gaps = cohort.people("t1")
+    gaps = gaps[gaps["reference"].astype(bool)]
+    means = gaps.groupby("site")["pad_site_adjusted"].mean()
+    raw = gaps.groupby("site")["pad"].mean()
+    assert raw["b"] - raw["a"] > 1.5 and abs(means["b"] - means["a"]) < abs(raw["b"] - raw["a"])
+
+
+def test_intervals_hold_what_they_promise(make_study, study):
+    make_study(study, n=400, patients=False, models=("t1",))
+    _, results, problems = correction.corrected(read_cohort(study.settings()))
+    rows = only(results, "coverage")
+    held_out = next(row for row in rows if row["interval"] == "conformal, held out" and row["stratum"] == "all")
+    assert held_out["within_band"] and held_out["n"] == 200 and not problems
+
+
+def test_intervals_that_hold_too_little_are_a_warning(study):
+    random = np.random.default_rng(2)
+    for number in range(80):
+        age = float(random.uniform(20, 80))
+        study.add(f"sub-{number:02d}", (age, {"m": age + random.normal(0, 12)}))
+    study.finish()
+    _, results, _ = correction.corrected(read_cohort(study.settings()))
+    (said, *_) = correction.coverage_warnings(results)
+    assert "the model's own" in said and "instead of 95 %" in said
+
+
+def test_a_reference_of_nobody_is_refused(cohort, finished):
+    with pytest.raises(BadConfiguration, match="--reference .* holds for nobody"):
+        correction.corrected(read_cohort(finished.settings(reference="age > 200")))
+
+
+def test_patients_come_first_and_their_shift_is_found(cohort):
+    results = groups.compared_groups(cohort)
+    row = next(row for row in only(results, "groups_means") if row["model"] == "t1" and row["variable"] == "pad_corrected")
+    people = cohort.people("t1")
+    split = [people.loc[people["group"] == name, "pad_corrected"].astype(float) for name in ("patient", "control")]
+    expected = stats.ttest_ind(*split, equal_var=False)
+    assert (row["first"], row["second"]) == ("patient", "control") and row["t"] == pytest.approx(expected.statistic)
+    assert row["low"] < 4.8 < row["high"]  # six years of gap, of which .8 are read
+    adjusted = next(row for row in only(results, "groups_adjusted") if row["model"] == "t1" and row["variable"] == "pad")
+    assert adjusted["low"] < 4.8 < adjusted["high"]
+
+
+def test_formulas_and_mixed_models_find_it_too(cohort):
+    results = groups.formula_models(cohort)
+    for name in ("pad_models", "pad_mixed"):
+        row = next(row for row in only(results, name) if row["model"] == "t1" and row["term"] == "C(group)[T.patient]")
+        assert row["low"] < 4.8 < row["high"]
+
+
+def test_formulas_with_unknown_columns_are_told_and_the_others_fitted(finished):
+    cohort = read_cohort(finished.settings(formula=("pad ~ age", "pad ~ nope")))
+    with pytest.raises(BadConfiguration, match="nope"):
+        groups.check_formulas(cohort)
+    assert {row["formula"] for row in only(groups.formula_models(cohort), "pad_models")} == {"pad ~ age"}
+
+
+def test_the_planted_blood_marker_is_found_and_the_noise_is_not(cohort):
+    rows = {row["second"]: row for row in only(associations.phenotype(cohort), "associations") if row["model"] == "t1"}
+    assert rows["nfl"]["p_partial_corrected"] < 1e-4 and rows["noise"]["p_partial"] > 0.05 and set(rows) == {"nfl", "noise"}
+
+
+def test_a_gap_that_follows_quality_is_a_warning(study):
+    random = np.random.default_rng(3)
+    for number in range(80):
+        age, snr = float(random.uniform(20, 80)), random.normal(10, 1)
+        study.add(
+            f"sub-{number:02d}", (age, {"m": age - 3 * (snr - 10) + random.normal(0, 2)}), quality={"snr": snr, "other": random.normal()}
+        )
+    study.finish()
+    _, warnings = associations.quality(read_cohort(study.settings()))
+    assert len(warnings) == 1 and "qc_snr" in warnings[0] and "follows the image quality" in warnings[0]
+
+
+def test_regions_are_named_by_their_association_with_the_gap(cohort):
+    rows = [row for row in only(associations.regions(cohort), "regions") if row["model"] == "t1" and row["first"] == "pad"]
+    strongest = min(rows, key=lambda row: row["p_partial"])
+    assert strongest["second"] == "vol_Left-Hippocampus" and strongest["r_partial"] < -0.5
+
+
+def test_retests_agree_as_their_noise_says(cohort):
+    rows = only(sessions.reliability(cohort), "reliability")
+    row = next(row for row in rows if row["model"] == "t1" and row["variable"] == "pad" and row["pairs"] == "retests")
+    assert (
+        row["n"] == 60
+        and row["sd_within"] == pytest.approx(1.0, rel=0.3)
+        and row["smallest_change"] == pytest.approx(2.7718 * row["sd_within"], rel=1e-3)
+    )
+    with pytest.raises(UnusableInput, match="more than 0.5 years apart"):
+        sessions.change(cohort)
+
+
+def test_change_per_year_needs_ages_of_their_own(study):
+    for number in range(4):
+        for session, age in (("ses-1", 50.0), ("ses-2", 54.0)):
+            study.add(f"sub-{number}", (age, {"m": age + 0.5 * (age - 50)}), session=session, listed_age=50.0)
+    study.finish()
+    cohort = read_cohort(study.settings())
+    assert {row["pairs"] for row in only(sessions.reliability(cohort), "reliability")} >= {"visits without an age of their own"}
+    with pytest.raises(UnusableInput, match="with an age at each"):
+        sessions.change(cohort)
+    assert any("no age of their own" in said for said in cohort.warnings)
+    for number in range(4):
+        path = study.raw / f"sub-{number}" / f"sub-{number}_sessions.tsv"
+        study.table(path, [{"session_id": "ses-1", "age": 50}, {"session_id": "ses-2", "age": 54}])
+    (result,) = sessions.change(read_cohort(study.settings()))
+    whole = next(row for row in result.rows if row["variable"] == "brain_age" and row["participant_id"] == "all")
+    assert whole["change"] == pytest.approx(1.5) and whole["people"] == 4
+
+
+def test_fusion_is_better_than_its_parts_and_is_saved(cohort, tmp_path):
+    results = fusion.fusion(cohort, tmp_path)
+    errors = {row["head"]: row["mae"] for row in only(results, "fusion_accuracy")}
+    assert errors["linear"] < min(errors["t1 alone"], errors["flair alone"])
+    assert json.loads((tmp_path / "group" / "fusion_linear.json").read_text())["kind"] == "LinearHead"
+    visits = only(results, "fusion")
+    assert len(visits) == 120 and all(row["fused_mean"] is not None for row in visits)
+
+
+def test_who_lacks_a_model_gets_the_age_of_the_others(make_study, study):
+    make_study(study, n=40, patients=False)
+    study.add("sub-999", (50.0, {"t1": 53.0}))
+    study.finish()
+    row = next(row for row in only(fusion.fusion(read_cohort(study.settings())), "fusion") if row["participant_id"] == "sub-999")
+    assert row["fused_mean"] == 53.0 and row["flags"] == "fusion_of_part" and row["fused_linear"] is not None
+
+
+def test_mediation_runs_for_small_cohorts_only(cohort, finished):
+    names = {(row["exposure"], row["mediator"]) for row in only(paths.mediation(cohort), "mediation")}
+    assert ("vol_Left-Hippocampus", "nfl") in names and ("nfl", "vol_Left-Hippocampus") in names
+    with pytest.raises(UnusableInput, match="switched off"):
+        paths.mediation(read_cohort(finished.settings(slow_steps="skip")))
+
+
+def test_components_are_drawn_from_regions_and_phenotype(cohort):
+    results = paths.components(cohort)
+    assert sum(row["explained"] for row in only(results, "pca_components")) <= 1 and len(only(results, "pca_points")) == 60
+
+
+def test_errors_by_age_are_polynomials(cohort):
+    rows = only(accuracy.by_age(cohort), "error_by_age")
+    assert {row["variable"] for row in rows} == {"absolute_error", "brain_age_sd"} and {row["part"] for row in rows} == {"fit", "curve"}

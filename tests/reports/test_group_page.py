@@ -1,0 +1,66 @@
+"""The page of a group from results that are made up: what is shown, what is escaped, what is left out."""
+
+import re
+
+import numpy as np
+import pytest
+
+from brainage_bids.reports.group_content import GroupView, ResultView
+from brainage_bids.reports.group_figures import MOST_POINTS, draw, gap_by_group, predicted_against_age
+from brainage_bids.reports.group_page import write_group_page
+from brainage_bids.reports.group_pieces import MOST_ROWS, table_part
+
+HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png>&\"'{{7*7}}"
+
+
+def view(n=20, *, group="a", results=(), **more):
+    random = np.random.default_rng(1)
+    ages = random.uniform(20, 80, n)
+    people = {"age": ages.tolist(), "brain_age": (ages + random.normal(0, 4, n)).tolist(), "pad": random.normal(0, 4, n).tolist()}
+    people["group"] = [group if number % 2 else "b" for number in range(n)]
+    tables = {name: ResultView(name, f"Title of {name}", "About.", rows) for name, rows in results}
+    return GroupView(("m",), people, [], tables, [("Participants", str(n))], **more)
+
+
+def means(name):
+    row = {"model": "m", "variable": "pad", "first": name, "second": "b", "difference": 1.5, "p": 1e-9, "p_corrected": None, "n": 20}
+    return [{**row, "method": "Welch", "assumptions": "x", "correction": "none", "note": ""}]
+
+
+def test_text_of_data_is_escaped_everywhere(tmp_path):
+    results = [("groups_means", means(HOSTILE)), ("problems", [{"part": HOSTILE, "problem": HOSTILE}])]
+    shown = view(group=HOSTILE, results=results, warnings=[HOSTILE], problems=[(HOSTILE, HOSTILE)], settings={"reference": HOSTILE})
+    text = write_group_page(shown, tmp_path, version="1", run_settings=f'reference = "{HOSTILE}"').read_text(encoding="utf-8")
+    assert "<script" not in text and "<img" not in text and "alert(1)" in text and "{{7*7}}" in text
+
+
+def test_sections_without_content_are_left_out(tmp_path):
+    text = write_group_page(view(results=[("groups_means", means("a"))]), tmp_path, version="1").read_text(encoding="utf-8")
+    headings = re.findall(r"<h2>([^<]*)</h2>", text)
+    assert headings == ["Accuracy", "Groups", "Methods", "This run"] and "Mediation" not in text
+
+
+def test_a_cohort_without_ages_still_gets_a_page(tmp_path):
+    shown = GroupView(("m",), {"age": [], "brain_age": [], "pad": []}, [], {}, [("Participants", "0")], warnings=["No ages."])
+    text = write_group_page(shown, tmp_path, version="1").read_text(encoding="utf-8")
+    assert "No ages." in text and "<svg" not in text
+
+
+@pytest.mark.parametrize("n", (MOST_ROWS, 5000))
+def test_long_tables_are_cut_to_the_smallest_p_and_say_so(n):
+    rows = [{"second": f"x{number}", "p": 1 - number / n, "note": "", "correction": "none"} for number in range(n)]
+    (part,) = table_part(view(results=[("associations", rows)]), "associations", by="p")
+    assert len(part["rows"]) == MOST_ROWS and part["total"] == n
+    assert part["rows"][0][0] == ("x0" if n == MOST_ROWS else f"x{n - 1}") and part["heads"] == ["second", "p"]
+
+
+def test_many_points_become_a_picture_so_that_the_page_stays_small(tmp_path):
+    few, many = (draw("x", "t", lambda figure, n=n: predicted_against_age(view(n), figure)) for n in (200, MOST_POINTS + 3000))
+    assert "data:image/png;base64" in many and "data:image/png" not in few and len(many) < 600_000
+
+
+def test_the_same_picture_is_the_same_text_and_identifiers_differ_between_pictures():
+    one, again, other = (draw(name, "t", lambda figure: gap_by_group(view(), figure)) for name in ("one", "one", "other"))
+    identifiers = [set(re.findall(r'clipPath id="([^"]+)"', text)) for text in (one, other)]
+    assert one == again and identifiers[0] and not identifiers[0] & identifiers[1]
+    assert one.startswith("<svg") and "<metadata" not in one and 'role="img"' in one and "<title>t</title>" in one
