@@ -85,6 +85,8 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
         "errors": _errors_to_toml(card.errors),
         "files": dict(card.files),
     }
+    if training.minutes is not None:
+        content["training"]["minutes"] = training.minutes
     if card.volumes is not None:
         volumes = card.volumes
         content["volumes"] = {"derivative": volumes.derivative, "modality": volumes.modality, "names": list(volumes.names)}
@@ -148,7 +150,7 @@ def _input_to_toml(contract: InputContract) -> dict[str, Any]:
         "affine": [list(row) for row in contract.affine],
         "intensity": contract.intensity,
         "crop": contract.crop,
-        "stripped": contract.stripped,
+        **({} if contract.stripped is None else {"stripped": contract.stripped}),
     }
 
 
@@ -164,7 +166,7 @@ def _input_from_toml(table: _Table) -> InputContract:
         affine=tuple(_Table(table.where, {"affine": row}).items("affine", float) for row in table.take("affine", list)),
         intensity=table.take("intensity", str),
         crop=table.take("crop", str),
-        stripped=table.take("stripped", bool),
+        stripped=table.take("stripped", bool) if table.has("stripped") else None,
     )
     table.end()
     return contract
@@ -201,6 +203,7 @@ def _training_from_toml(table: _Table) -> Training:
         sites=table.items("sites", str),
         sexes=table.mapping("sexes", int),
         groups=table.mapping("groups", int),
+        minutes=table.take("minutes", float) if table.has("minutes") else None,
     )
     ages.end()
     table.end()
