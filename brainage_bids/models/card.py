@@ -92,12 +92,12 @@ class VolumeInput:
 
 @dataclass(frozen=True)
 class Ages:
-    """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``."""
+    """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``, mean and s.d. may not be known."""
 
     low: float
     high: float
-    mean: float
-    sd: float
+    mean: float | None = None
+    sd: float | None = None
     edges: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
 

@@ -76,8 +76,7 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
             "ages": {
                 "low": ages.low,
                 "high": ages.high,
-                "mean": ages.mean,
-                "sd": ages.sd,
+                **{name: getattr(ages, name) for name in ("mean", "sd") if getattr(ages, name) is not None},
                 "edges": list(ages.edges),
                 "counts": list(ages.counts),
             },
@@ -192,7 +191,9 @@ def _training_from_toml(table: _Table) -> Training:
         n=table.take("n", int),
         sessions=table.take("sessions", int),
         ages=Ages(
-            **{name: ages.take(name, float) for name in ("low", "high", "mean", "sd")},
+            low=ages.take("low", float),
+            high=ages.take("high", float),
+            **{name: ages.take(name, float) for name in ("mean", "sd") if ages.has(name)},
             edges=ages.items("edges", float),
             counts=ages.items("counts", int),
         ),
