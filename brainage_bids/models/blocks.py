@@ -99,11 +99,13 @@ class Encoder(nn.Module):
 
 
 def halved(shape: Sequence[int], times: int) -> tuple[int, ...]:
-    """Sizes after pooling 2, stride 2, without padding.
+    """Sizes after pooling 2, stride 2, without padding; ValueError if nothing is left.
 
     >>> halved((182, 218, 182), 5)
     (5, 6, 5)
     """
+    if min(shape) >> times < 1:
+        raise ValueError(f"a grid of {'×'.join(map(str, shape))} is too small for {times} times half of it")
     return tuple(n >> times for n in shape)
 
 

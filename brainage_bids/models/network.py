@@ -149,8 +149,8 @@ def middle_slices(count: int) -> dict[str, int]:
 
 
 def state_arrays(net: AgeNet) -> dict[str, np.ndarray]:
-    """Weights and running statistics by name, without counters that nothing reads."""
-    return {name: value.detach().cpu().numpy() for name, value in net.state_dict().items() if not name.endswith(_COUNTERS)}
+    """Copies of weights and running statistics by name, without counters that nothing reads."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in net.state_dict().items() if not name.endswith(_COUNTERS)}
 
 
 def load_state(net: AgeNet, arrays: Mapping[str, np.ndarray]) -> None:

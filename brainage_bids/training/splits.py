@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from brainage_bids.records import BadConfiguration, BadDataset
+
+PARTS = ("train", "validation", "test")
 
 
 def participant_folds(
@@ -58,3 +64,125 @@ def participant_folds(
 def repeated_folds(participants: Sequence[str], n_folds: int, n_repeats: int, *, seed: int, ages: np.ndarray | None = None) -> np.ndarray:
     """`participant_folds` several times over, each with its own seed; shape (n_repeats, n)."""
     return np.array([participant_folds(participants, n_folds, seed=(seed, repeat), ages=ages) for repeat in range(n_repeats)])
+
+
+def divergence(part: np.ndarray, whole: np.ndarray) -> float:
+    """Kullback-Leibler divergence Σ p log(p/q) of two histograms over the same cells, 0.5 added to each cell, in nats.
+
+    >>> divergence(np.array([1, 1]), np.array([2, 2])), round(divergence(np.array([2, 0]), np.array([1, 1])), 4)
+    (0.0, 0.2426)
+    """
+    p, q = (np.asarray(counts, dtype=float) + 0.5 for counts in (part, whole))
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum(p * np.log(p / q)))
+
+
+def stratified_parts(
+    participants: Sequence[str], ages: np.ndarray, sites: Sequence[str | None], *, seed: int, n_parts: int = 10
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """8:1:1 by age and site: ten parts are dealt within age decile × site, the two most like the whole become validation and test.
+
+    Parameters
+    ----------
+    participants : sequence of str, length n
+        Whose row it is; the rows of a person share their part.
+    ages : ndarray, shape (n,)
+        Years.
+    sites : sequence of str or None, length n
+        One site, or none known, stratifies by age alone.
+    seed : int
+        The same seed gives the same parts, whatever the order of the rows.
+    n_parts : int
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        ``train``, ``validation`` or ``test``.
+    tuple of float
+        Divergences of validation and test from the whole (see `divergence`), of the joint histogram of decile and site.
+
+    Raises
+    ------
+    BadDataset
+        If there are fewer people than parts.
+
+    Notes
+    -----
+    Jomsky 2024: the part with the lowest divergence is the validation part, the next one the test part.
+    """
+    people, first, row_of = np.unique(np.asarray(participants), return_index=True, return_inverse=True)
+    if people.size < n_parts:
+        raise BadDataset(f"{people.size} people cannot be divided 8:1:1; {n_parts} are the least, or use --folds or --split-file.")
+    mean_age = np.bincount(row_of, np.asarray(ages, dtype=float)) / np.bincount(row_of)
+    decile = np.searchsorted(np.quantile(mean_age, np.arange(1, 10) / 10), mean_age, side="right")
+    names = sorted({str(site) for site in sites})
+    cell = decile * len(names) + np.array([names.index(str(sites[row])) for row in first])
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(people.size)
+    order = order[np.argsort(cell[order], kind="stable")]
+    part = np.empty(people.size, dtype=int)
+    for start in range(0, people.size, n_parts):
+        block = order[start : start + n_parts]
+        part[block] = generator.permutation(n_parts)[: block.size]
+    size = 10 * len(names)
+    whole = np.bincount(cell, minlength=size)
+    found = [divergence(np.bincount(cell[part == k], minlength=size), whole) for k in range(n_parts)]
+    validation, test = np.argsort(found, kind="stable")[:2]
+    of_person = np.where(part == validation, "validation", np.where(part == test, "test", "train"))
+    return of_person[row_of], (found[validation], found[test])
+
+
+def read_split(path: Path | str, participants: Sequence[str]) -> np.ndarray:
+    """Parts of people from a file with ``participant_id`` and ``split`` (train, validation, test).
+
+    Parameters
+    ----------
+    path : Path
+        A tsv.
+    participants : sequence of str, length n
+        With ``sub-``, and the number of their dataset before it where there are several (``2:sub-01``).
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        ``""`` for people who are not in the file.
+
+    Raises
+    ------
+    BadConfiguration
+        If a column is missing, a part has another name, a person stands in two parts, or a part is empty.
+    """
+    from brainage_bids.bids.tables import read_tsv
+    from brainage_bids.training.images import same_person
+
+    try:
+        table = read_tsv(Path(path))
+    except OSError as error:
+        raise BadConfiguration(f"The split file {path} cannot be read ({error.strerror}).") from error
+    person, part = table.column("participant_id"), table.column("split")
+    if person is None or part is None:
+        raise BadConfiguration(f"The split file {path} needs the columns participant_id and split.")
+    found: dict[str, str] = {}
+    for row in table.rows:
+        name, value = same_person(row[person]), row[part]
+        if value not in PARTS:
+            raise BadConfiguration(f"The split file {path} has the part {value!r} for {name}; it must be one of {', '.join(PARTS)}.")
+        if found.setdefault(name, value) != value:
+            raise BadConfiguration(f"The split file {path} has {name} in two parts, {found[name]} and {value}.")
+    parts = np.array([found.get(name, "") for name in participants])
+    empty = [name for name in PARTS if name not in parts]
+    if empty:
+        raise BadConfiguration(f"With the split file {path} nobody of this cohort is in {' and '.join(empty)}.")
+    return parts
+
+
+def split_rows(participants: Sequence[str], parts: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a split file, one a person; those in no part are left out."""
+    of_person: Mapping[str, str] = dict(zip(participants, map(str, parts), strict=True))
+    return [{"participant_id": name, "split": of_person[name]} for name in sorted(of_person) if of_person[name]]
+
+
+def count_parts(participants: Sequence[str], parts: Sequence[str]) -> dict[str, int]:
+    """How many people are in each part."""
+    counts = Counter(row["split"] for row in split_rows(participants, parts))
+    return {name: counts[name] for name in PARTS}

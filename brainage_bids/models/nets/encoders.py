@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from brainage_bids.models.age_heads import Bins, Regression, make_head
-from brainage_bids.models.blocks import Encoder
+from brainage_bids.models.blocks import Encoder, halved
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.nets.sfcn import MeanOverSpace
 from brainage_bids.records import BadConfiguration
@@ -34,6 +34,7 @@ class Encoder3d(AgeNet):
         bins: Bins | None = None,
     ):
         super().__init__()
+        halved(shape, len(widths) - 1)  # says so if the grid is too small
         self.convolutions = Encoder(len(shape), channels, widths, block)
         self.dense = MeanOverSpace()
         self.head = make_head(widths[-1], bins)
@@ -74,6 +75,7 @@ class Slices(AgeNet):
         if axis not in (0, 1, 2) or not 0 <= first <= last < shape[axis] or drawn < 1:
             raise BadConfiguration(f"The slices {first} to {last} along axis {axis} do not lie in a grid of {tuple(shape)}.")
         self.axis, self.first, self.last, self.drawn = axis, first, last, drawn
+        halved([n for k, n in enumerate(shape) if k != axis], len(widths) - 1)  # says so if slices are too small
         self.convolutions = Encoder(2, channels, widths, block)
         self.dense = MeanOverSpace()
         self.head: nn.Module = Regression(widths[-1])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from brainage_bids.models.age_heads import Bins, Regression, SoftBins
-from brainage_bids.models.blocks import CONVOLUTION, NORM, POOL, conv
+from brainage_bids.models.blocks import CONVOLUTION, NORM, POOL, conv, halved
 from brainage_bids.models.nets.base import AgeNet
 
 
@@ -37,6 +37,7 @@ class Sfcn(AgeNet):
     ):
         super().__init__()
         nd, sizes = len(shape), [channels, *widths]
+        halved(shape, len(widths) - 1)  # says so if the grid is too small
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
             if number < len(widths) - 1:
