@@ -116,35 +116,51 @@ def find_images(
             f"got {len(phenotype)} tables and {len(dataset_names)} names."
         )
     tables = phenotype * len(derivatives) if len(phenotype) == 1 else phenotype
-    condition = parse_where(where) if where else None
+    asked = _Asked(target, parse_where(where) if where else None, group_column, tuple(exclude_flags))
     rows: list[dict] = []
     left_out: list[tuple[str, str]] = []
     problems: list[str] = []
     for index, (root, path) in enumerate(zip(derivatives, tables, strict=True)):
-        found = _paths(root, place.contract)
         prefix = f"{index + 1}:" if len(derivatives) > 1 else ""
-        joined, table = load_phenotype(None, visits_of(found), [path]), read_tsv(path)
-        for column in filter(None, (target, group_column)):
-            if table.column(column) is None:
-                raise BadConfiguration(f"The phenotype table {path} has no column {column!r}.")
-        cells = _Cells(table)
-        for session, image in found.items():
-            record, row = joined.record(*session), cells.of(session)
-            age = _number(row.get(table.column(target))) if target else record.age
-            reason = reason_by_age(record.flags) if not target else None
-            if reason is None and age is None:
-                reason = f"no number in {target}"
-            if condition is not None and not condition(row):
-                reason = "the condition does not hold"
-            reason = reason or reason_by_quality(root, session, exclude_flags)
-            if reason is not None:
-                left_out.append((prefix + "_".join(filter(None, session)), reason))
-                continue
-            about = {"sex": record.sex, "site": record.site, "group": row.get(table.column(group_column or "")) or None}
-            rows.append({"participant": prefix + session[0], "session": session[1], "age": age, "path": image, **about})
-        problems += joined.problems()
+        problems += _gather(root, path, place.contract, prefix, asked, rows, left_out)
     names = [dataset_names[i] if dataset_names else dataset_name(root) for i, root in enumerate(derivatives)]
     return _as_table(rows, place, names, left_out, problems)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who is wanted, and what is learned."""
+
+    target: str | None
+    condition: Callable[[Mapping[str, str | None]], bool] | None
+    group_column: str | None
+    exclude_flags: tuple[str, ...]
+
+
+def _gather(root: Path, path: Path, contract: InputContract, prefix: str, asked: _Asked, rows: list[dict], left_out: list) -> list[str]:
+    """Add the sessions of one dataset to `rows` or `left_out`; return what was odd in its table."""
+    found = _paths(root, contract)
+    joined, table = load_phenotype(None, visits_of(found), [path]), read_tsv(path)
+    for column in filter(None, (asked.target, asked.group_column)):
+        if table.column(column) is None:
+            raise BadConfiguration(f"The phenotype table {path} has no column {column!r}.")
+    cells = _Cells(table)
+    for session, image in found.items():
+        record, row = joined.record(*session), cells.of(session)
+        age = _number(row.get(table.column(asked.target))) if asked.target else record.age
+        reason = reason_by_age(record.flags) if not asked.target else None
+        if reason is None and age is None:
+            reason = f"no number in {asked.target}"
+        if asked.condition is not None and not asked.condition(row):
+            reason = "the condition does not hold"
+        reason = reason or reason_by_quality(root, session, asked.exclude_flags)
+        if reason is not None:
+            left_out.append((prefix + "_".join(filter(None, session)), reason))
+            continue
+        group = row.get(table.column(asked.group_column)) if asked.group_column else None
+        about = {"sex": record.sex, "site": record.site, "group": group}
+        rows.append({"participant": prefix + session[0], "session": session[1], "age": age, "path": image, **about})
+    return joined.problems()
 
 
 def _paths(root: Path, contract: InputContract) -> dict[Session, Path]:
