@@ -126,6 +126,10 @@ class SoftBins(nn.Module):
         super().__init__()
         self.layer, self.bins = layer, bins
 
+    def extra_repr(self) -> str:
+        """What its printed form says of the bins."""
+        return str(self.bins)
+
     def start_at(self, age: float) -> None:
         """Nothing to set: the distribution starts flat."""
 

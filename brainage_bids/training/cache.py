@@ -36,11 +36,14 @@ class Cache:
         Value = packed × scale + offset, of each image.
     cells : ndarray, shape (n, cells…), float32
         Cell means of the images before preparation, memory-mapped.
+    name : str
+        Of the pack; other images, or images prepared in another way, have another one.
     """
 
     volumes: np.ndarray
     scales: np.ndarray
     cells: np.ndarray
+    name: str = ""
 
     def read(self, row: int) -> np.ndarray:
         """One prepared image, float32."""
@@ -107,7 +110,7 @@ def pack(
     _refuse(reasons, allow_missing)
     arrays = [np.load(target / name, mmap_mode="r") for name in (_VOLUMES, _CELLS)]
     rows = [row for row in range(len(table.ages)) if row not in reasons]
-    return table.keep(rows, reasons), Cache(arrays[0], np.load(target / _SCALES), arrays[1])
+    return table.keep(rows, reasons), Cache(arrays[0], np.load(target / _SCALES), arrays[1], target.name)
 
 
 def _refuse(reasons: dict[int, str], allow_missing: bool) -> None:

@@ -217,10 +217,8 @@ class _Run:
         start = hashlib.sha256()
         for name, value in sorted(state_arrays(self.net).items()):
             start.update(name.encode() + np.ascontiguousarray(value).tobytes())
-        for row in (*self.train, *self.validation):
-            start.update(self.cohort.cache.cells[row].tobytes())
         rows = [self.train.tolist(), self.validation.tolist(), self.cohort.ages.tolist(), self.cohort.cache.volumes.shape]
-        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, str(self.cohort.cache.volumes.dtype)]
+        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, self.cohort.cache.name]
         start.update(json.dumps(about).encode())
         return start.hexdigest()[:16]
 

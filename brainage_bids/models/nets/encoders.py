@@ -80,6 +80,10 @@ class Slices(AgeNet):
         self.dense = MeanOverSpace()
         self.head: nn.Module = Regression(widths[-1])
 
+    def extra_repr(self) -> str:
+        """What its printed form says of the slices."""
+        return f"axis={self.axis}, first={self.first}, last={self.last}, drawn={self.drawn}"
+
     def slices(self, images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """(N, C, X, Y, Z) to (N × slices, C, …), the slices of a subject together."""
         moved = images.movedim(self.axis + 2, 1).index_select(1, chosen)
