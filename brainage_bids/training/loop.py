@@ -17,6 +17,7 @@ import torch
 
 from brainage_bids.bids.sink import write_atomic
 from brainage_bids.models.nets.base import AgeNet
+from brainage_bids.models.nets.encoders import Slices
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.augment import augment, preset
@@ -120,6 +121,41 @@ def predict(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "
     return np.concatenate(found) if found else np.zeros(0)
 
 
+@dataclass(frozen=True)
+class Convolved:
+    """What frozen convolutions make of the images of a cohort, computed once.
+
+    Attributes
+    ----------
+    outputs : ndarray, shape (rows, channels, …), float32
+    place : mapping of int to int
+        Row of the cohort to row of `outputs`.
+    """
+
+    outputs: np.ndarray
+    place: Mapping[int, int]
+
+    def batch(self, rows: Sequence[int]) -> torch.Tensor:
+        """Outputs of some rows of the cohort."""
+        return torch.from_numpy(self.outputs[[self.place[int(row)] for row in rows]])
+
+
+def convolve(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "cpu", batch: int = 4) -> Convolved:
+    """Send images through the convolutions of a network, which do not learn."""
+    net.eval().to(device)
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch):
+            images = np.stack([cohort.cache.read(int(row)) for row in rows[start : start + batch]])
+            found.append(net.convolutions(torch.from_numpy(images)[:, None].to(device)).float().cpu().numpy())
+    return Convolved(np.concatenate(found), {int(row): number for number, row in enumerate(rows)})
+
+
+def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:
+    """Whether the convolutions see the same images in every epoch and give the same of them."""
+    return freeze != "none" and recipe.augmentation == "none" and recipe.precision == "float32" and not isinstance(net, Slices)
+
+
 class _Run:
     """One call of `fit`."""
 
@@ -128,6 +164,7 @@ class _Run:
         self.train, self.validation = np.asarray(train), np.asarray(validation)
         self.freeze, self.device = freeze, device
         hold(net, freeze)
+        self.convolved: Convolved | None = None
         self.optimiser = make_optimiser(recipe, net.parameters())
         self.how = preset(recipe.augmentation)
         self.batches = math.ceil(len(self.train) / recipe.batch)
@@ -139,6 +176,9 @@ class _Run:
 
     def go(self, told) -> Fitted:
         self._resume()
+        if not self.finished and can_convolve_once(self.net, self.recipe, self.freeze):
+            rows = [*self.train.tolist(), *self.validation.tolist()]
+            self.convolved = convolve(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch)
         while not self.finished:
             line = self._epoch(len(self.history))
             self.history.append(line)
@@ -173,7 +213,7 @@ class _Run:
                 self.optimiser.zero_grad(set_to_none=True)
         seconds = time.monotonic() - start
         speed = len(self.train) / max(seconds, 1e-9)
-        predicted = predict(self.net, self.cohort, self.validation.tolist(), device=self.device, batch=self.recipe.batch)
+        predicted = self._predict_validation()
         mae = float(np.mean(np.abs(predicted - self.cohort.ages[self.validation])))
         if not math.isfinite(mae):
             raise BadConfiguration(f"The network gave no number in epoch {epoch + 1}; give a smaller --rate.")
@@ -182,8 +222,17 @@ class _Run:
 
     def _loss(self, images: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            output = self.net(images)
+            output = self.net(images) if self.convolved is None else self.net.head(self.net.dense(images))
         return loss_of(self.recipe.loss, output.float(), ages, bins_of(self.net))
+
+    def _predict_validation(self) -> np.ndarray:
+        rows = self.validation.tolist()
+        if self.convolved is None:
+            return predict(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch)
+        self.net.eval()
+        with torch.inference_mode():
+            age, _ = self.net.head.age(self.net.head(self.net.dense(self.convolved.batch(rows).to(self.device))))
+        return age.double().cpu().numpy()
 
     def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of an epoch, made ahead by another thread."""
@@ -205,12 +254,15 @@ class _Run:
                 yield images.to(self.device, non_blocking=True), ages.to(self.device, non_blocking=True)
 
     def _batch(self, epoch: int, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        ages = torch.from_numpy(self.cohort.ages[rows].astype(np.float32))
+        if self.convolved is not None:
+            return self.convolved.batch(rows), ages
         images = []
         for place, row in enumerate(rows):
             generator = np.random.default_rng((self.seed, epoch, number, place, 3))
             images.append(augment(torch.from_numpy(self.cohort.cache.read(int(row))), self.how, generator))
-        stacked = torch.stack(images)[:, None].contiguous(memory_format=torch.channels_last_3d)
-        return stacked, torch.from_numpy(self.cohort.ages[rows].astype(np.float32))
+        stacked = torch.stack(images)[:, None]
+        return stacked.contiguous(memory_format=torch.channels_last_3d) if stacked.dim() == 5 else stacked, ages
 
     def _digest(self) -> str:
         """What the weights at the end depend on: everything that was given, and the weights at the start."""

@@ -202,3 +202,26 @@ def test_hold_switches_off_gradients():
     assert all(parameter.requires_grad for parameter in net.head.parameters())
     with pytest.raises(BadConfiguration, match="cannot be frozen"):
         hold(net, "everything")
+
+
+def test_convolved_once_trains_as_convolved_each_time(monkeypatch):
+    people, nets = cohort(), [network(), network()]
+    recipe = Recipe(rate=0.01, epochs=3, augmentation="none")
+    calls = []
+    for net, once in zip(nets, (True, False), strict=True):
+        if not once:
+            monkeypatch.setattr("brainage_bids.training.loop.can_convolve_once", lambda *_: False)
+        net.convolutions.register_forward_hook(lambda *_, once=once: calls.append(once))
+        fit(net, people, TRAIN, VALIDATION, recipe, seed=1, freeze="convolutions")
+    for name, value in state_arrays(nets[0]).items():
+        np.testing.assert_allclose(state_arrays(nets[1])[name], value, rtol=1e-4, atol=1e-5)
+    assert calls.count(True) == 6  # 24 people in batches of 4, once
+    assert calls.count(False) > 15
+
+
+def test_two_dimensions():
+    people = cohort()
+    flat = Cohort(Cache(people.cache.volumes[:, :, :, 0], people.cache.scales, people.cache.cells), people.ages)
+    net = build_net("mrinet", {"shape": (6, 7), "widths": (3, 4), "hidden": 5, "leak": 0.0})
+    fitted = fit(net, flat, TRAIN, VALIDATION, Recipe(loss="mse", rate=0.02, epochs=4, augmentation="none"), seed=1)
+    assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]
