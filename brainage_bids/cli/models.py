@@ -1,4 +1,4 @@
-"""``brainage-models``: which models there are, what their cards say, whether they still work, and calibrating one."""
+"""``brainage-models``: the models there are, their cards, whether they work, calibrating one, taking in those of others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from brainage_bids import __version__
 from brainage_bids.cli.calibrate import add_command, calibrate
 from brainage_bids.cli.console import FAILED, NOTHING, print_table, run_script, say
+from brainage_bids.cli.foreign import add_commands, fetch, import_weights
 from brainage_bids.cli.parser import Parser
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(command, parents=[common], help=words, description=f"{words[0].upper()}{words[1:]}.")
         sub.add_argument("name", nargs="?", metavar="NAME", help="name or path of a model; all models if left out")
     add_command(commands, common)
+    add_commands(commands, common)
     return parser
 
 
@@ -62,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         "verify": _verify,
         "self-test": _self_test,
         "calibrate": calibrate,
+        "import": import_weights,
+        "fetch": fetch,
     }
     return run_script(PROGRAM, lambda: commands[options.command](options))
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
+from brainage_bids.cli import train_network
 from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
 from brainage_bids.cli.train_volumes import add_options, check_options
 from brainage_bids.cli.train_volumes import train as train_volumes
+from brainage_bids.models.nets import NETS
 from brainage_bids.records import FLAGS
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="table with participant_id and age (participants.tsv); once for all DERIVATIVES, or once for each in their order; "
         "needed unless --model volumes",
     )
-    parser.add_argument("--model", choices=["gpr", "volumes"], default="gpr", help="kind of model (default: %(default)s)")
+    parser.add_argument("--model", choices=["gpr", "volumes", *NETS], default="gpr", help="kind of model (default: %(default)s)")
     parser.add_argument("--name", help="name of the model, lower-case letters and digits (default: that of FOLDER)")
     split = parser.add_argument_group("cross-validation")
     split.add_argument("--folds", type=_at_least(2), default=10, help="outer folds, by participant (default: %(default)s)")
@@ -73,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     card.add_argument("--citation", default="not stated", help="what to cite for the data it was trained on")
     card.add_argument("--limits", action="append", default=[], metavar="SENTENCE", help="what readers must know; may be repeated")
     add_options(parser)
+    train_network.add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is already there")
     return parser
 
@@ -82,6 +85,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(argv)
     check_options(parser, options)
+    train_network.check_options(parser, options)
+    if options.model in NETS:
+        return run_script(PROGRAM, lambda: train_network.train(options, _about(options), Progress))
     return run_script(PROGRAM, lambda: _train(options) if options.model == "gpr" else _train_volumes(options))
 
 

@@ -1,1 +1,24 @@
 """Model folders: card, registry, weights, input contract and inference of an age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from brainage_bids.models.reading import AgeModel
+    from brainage_bids.models.registry import ModelFolder
+
+
+def load_model(folder: ModelFolder | Path | str) -> AgeModel:
+    """Load a model folder; networks then give the age of an array by ``predict_array``.
+
+    Raises
+    ------
+    BadConfiguration
+        If there is no model or it cannot be used.
+    """
+    from brainage_bids.models.inference import load_model as load
+    from brainage_bids.models.registry import ModelFolder, open_model
+
+    return load(folder if isinstance(folder, ModelFolder) else open_model(folder))

@@ -40,8 +40,8 @@ class InputContract:
         What the values are, as the ``desc-`` entity of the file name.
     crop : str
         ``"none"``, or the box that was cut out.
-    stripped : bool
-        Whether only the brain is in the image.
+    stripped : bool or None
+        Whether only the brain is in the image; None if that makes no difference.
     """
 
     derivative: str
@@ -54,7 +54,7 @@ class InputContract:
     affine: tuple[tuple[float, ...], ...]
     intensity: str
     crop: str = "none"
-    stripped: bool = True
+    stripped: bool | None = True
 
     def __post_init__(self) -> None:
         if self.alignment not in ALIGNMENTS:
@@ -92,12 +92,12 @@ class VolumeInput:
 
 @dataclass(frozen=True)
 class Ages:
-    """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``."""
+    """Ages of the training people in years; the histogram has ``len(edges) == len(counts) + 1``, mean and s.d. may not be known."""
 
     low: float
     high: float
-    mean: float
-    sd: float
+    mean: float | None = None
+    sd: float | None = None
     edges: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
 
@@ -128,6 +128,8 @@ class Training:
         What made the maps and the model, with its version.
     sexes, groups : mapping of str to int
         How many people of each; empty if not known.
+    minutes : float or None
+        How long the training took; None if not known.
     """
 
     datasets: tuple[str, ...]
@@ -141,6 +143,7 @@ class Training:
     sites: tuple[str, ...] = ()
     sexes: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)

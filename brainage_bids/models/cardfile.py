@@ -76,8 +76,7 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
             "ages": {
                 "low": ages.low,
                 "high": ages.high,
-                "mean": ages.mean,
-                "sd": ages.sd,
+                **{name: getattr(ages, name) for name in ("mean", "sd") if getattr(ages, name) is not None},
                 "edges": list(ages.edges),
                 "counts": list(ages.counts),
             },
@@ -85,6 +84,8 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
         "errors": _errors_to_toml(card.errors),
         "files": dict(card.files),
     }
+    if training.minutes is not None:
+        content["training"]["minutes"] = training.minutes
     if card.volumes is not None:
         volumes = card.volumes
         content["volumes"] = {"derivative": volumes.derivative, "modality": volumes.modality, "names": list(volumes.names)}
@@ -148,7 +149,7 @@ def _input_to_toml(contract: InputContract) -> dict[str, Any]:
         "affine": [list(row) for row in contract.affine],
         "intensity": contract.intensity,
         "crop": contract.crop,
-        "stripped": contract.stripped,
+        **({} if contract.stripped is None else {"stripped": contract.stripped}),
     }
 
 
@@ -164,7 +165,7 @@ def _input_from_toml(table: _Table) -> InputContract:
         affine=tuple(_Table(table.where, {"affine": row}).items("affine", float) for row in table.take("affine", list)),
         intensity=table.take("intensity", str),
         crop=table.take("crop", str),
-        stripped=table.take("stripped", bool),
+        stripped=table.take("stripped", bool) if table.has("stripped") else None,
     )
     table.end()
     return contract
@@ -190,7 +191,9 @@ def _training_from_toml(table: _Table) -> Training:
         n=table.take("n", int),
         sessions=table.take("sessions", int),
         ages=Ages(
-            **{name: ages.take(name, float) for name in ("low", "high", "mean", "sd")},
+            low=ages.take("low", float),
+            high=ages.take("high", float),
+            **{name: ages.take(name, float) for name in ("mean", "sd") if ages.has(name)},
             edges=ages.items("edges", float),
             counts=ages.items("counts", int),
         ),
@@ -201,6 +204,7 @@ def _training_from_toml(table: _Table) -> Training:
         sites=table.items("sites", str),
         sexes=table.mapping("sexes", int),
         groups=table.mapping("groups", int),
+        minutes=table.take("minutes", float) if table.has("minutes") else None,
     )
     ages.end()
     table.end()

@@ -160,7 +160,7 @@ def _name_differences(contract: InputContract, path: Path) -> list[str]:
 def _sidecar_differences(contract: InputContract, path: Path) -> list[str]:
     content, _ = read_json_object(sidecar_path(path))
     stripped = content.get("SkullStripped")
-    if isinstance(stripped, bool) and stripped != contract.stripped:
+    if isinstance(stripped, bool) and contract.stripped not in (None, stripped):
         return [f"the skull must be {'off' if contract.stripped else 'on'} and its sidecar says the opposite"]
     return []
 

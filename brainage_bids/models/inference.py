@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import NormalDist
 
+from brainage_bids.models.nets import NETS
 from brainage_bids.models.reading import AgeModel, StructureReading
 from brainage_bids.models.registry import ModelFolder, open_model
 from brainage_bids.records import FLAGS, AgeEstimate, BadConfiguration, UnusableInput
 
 LEVEL = 0.95
 """Level of the interval."""
+MOST_LOADED = 64
+"""Models that are kept loaded; H4's ensemble has 45."""
+_LOADED: dict[tuple, AgeModel] = {}
 
 
 def estimate(
@@ -44,7 +48,7 @@ def estimate(
     Returns
     -------
     AgeEstimate
-        With a Gaussian interval of level .95, and flags in the order of ``records.FLAGS``.
+        With a Gaussian interval of level .95 (none if the model knows no spread), and flags in the order of ``records.FLAGS``.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def estimate(
     brain_age, sd = reading.brain_age, reading.sd
     _check_number(brain_age, sd, folder.card.name, files)
     raised = _raised(folder, brain_age, age) + ("input_mismatch",) * reading.unlike_training
-    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
+    half = None if sd is None else NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
     return AgeEstimate(
         model=folder.card.name,
         modality=folder.card.modality,
@@ -67,10 +71,10 @@ def estimate(
         sd=sd,
         sd_within=None,
         sd_between=None,
-        low=brain_age - half,
-        high=brain_age + half,
+        low=None if half is None else brain_age - half,
+        high=None if half is None else brain_age + half,
         interval_level=LEVEL,
-        interval_method="gaussian",
+        interval_method=None if half is None else "gaussian",
         flags=_in_order({*given, *raised}),
         model_sha256=folder.sha256,
     )
@@ -84,8 +88,8 @@ def read_structures(folder: ModelFolder, volumes: Mapping[str, float], age: floa
     return load_model(folder).structures(volumes, age)
 
 
-def _check_number(brain_age: float, sd: float, model: str, files: Mapping[str, Path]) -> None:
-    if not (math.isfinite(brain_age) and math.isfinite(sd) and sd > 0):
+def _check_number(brain_age: float, sd: float | None, model: str, files: Mapping[str, Path]) -> None:
+    if not math.isfinite(brain_age) or (sd is not None and not 0 < sd < math.inf):
         raise UnusableInput(
             f"The model {model} gave no number for {next(iter(files.values()), 'the volumes')}; look at its maps and volumes."
         )
@@ -111,7 +115,7 @@ def _in_order(flags: set[str]) -> tuple[str, ...]:
 
 
 def load_model(folder: ModelFolder) -> AgeModel:
-    """Load a model by the kind on its card.
+    """Load a model by the kind on its card; what was loaded before and has not changed since is not loaded again.
 
     Raises
     ------
@@ -120,7 +124,25 @@ def load_model(folder: ModelFolder) -> AgeModel:
     """
     if folder.card.kind not in KINDS:
         raise BadConfiguration(f"The model {folder.card.name} is of kind {folder.card.kind!r}; this version knows {', '.join(KINDS)}.")
-    return KINDS[folder.card.kind](folder)
+    key = _state(folder)
+    if key not in _LOADED:
+        model = KINDS[folder.card.kind](folder)
+        while len(_LOADED) >= MOST_LOADED:
+            _LOADED.pop(next(iter(_LOADED)))
+        _LOADED[key] = model
+    return _LOADED[key]
+
+
+def _state(folder: ModelFolder) -> tuple:
+    """What tells a model, and its files as they are now, from all others."""
+    found = []
+    for name, digest in sorted(folder.card.files.items()):
+        try:
+            status = (folder.path / name).stat()
+            found.append((name, digest, status.st_mtime_ns, status.st_size))
+        except OSError:
+            found.append((name, digest, 0, 0))
+    return folder.path.resolve(), folder.card.kind, repr(folder.card.inputs), repr(folder.card.volumes), tuple(found)
 
 
 def _load_gpr(folder: ModelFolder) -> AgeModel:
@@ -135,5 +157,15 @@ def _load_volumes(folder: ModelFolder) -> AgeModel:
     return load_volumes(folder)
 
 
-KINDS: Mapping[str, Callable[[ModelFolder], AgeModel]] = {"gpr": _load_gpr, "volumes": _load_volumes}
+def _load_network(folder: ModelFolder) -> AgeModel:
+    from brainage_bids.models.network import load_network
+
+    return load_network(folder)
+
+
+KINDS: Mapping[str, Callable[[ModelFolder], AgeModel]] = {
+    "gpr": _load_gpr,
+    "volumes": _load_volumes,
+    **dict.fromkeys(NETS, _load_network),
+}
 """What loads a model of each kind."""

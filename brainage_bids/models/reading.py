@@ -16,14 +16,16 @@ class Reading:
 
     Attributes
     ----------
-    brain_age, sd : float
+    brain_age : float
         Years.
+    sd : float or None
+        Of the estimate, years; None if the model knows of none.
     unlike_training : bool
         Whether the input looks unlike that of all training people.
     """
 
     brain_age: float
-    sd: float
+    sd: float | None
     unlike_training: bool
 
 

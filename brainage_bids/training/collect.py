@@ -143,10 +143,10 @@ def collect(
     gathered = _Gathered()
     names = []
     for index, (root, table, sessions) in enumerate(zip(derivatives, tables, found, strict=True)):
-        name = dataset_names[index] if dataset_names else _dataset_name(root)
+        name = dataset_names[index] if dataset_names else dataset_name(root)
         names.append(name)
         prefix = f"{index + 1}:" if len(derivatives) > 1 else ""
-        visits = _visits(sessions)
+        visits = visits_of(sessions)
         joined = load_phenotype(None, visits, [table])
         groups = read_tsv(table) if group_column else None
         if groups is not None and groups.column(group_column) is None:
@@ -171,7 +171,8 @@ def _find_maps(root: Path) -> dict[Session, dict[str, Path]]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
 
 
-def _visits(sessions: Mapping[Session, object]) -> dict[str, list[str]]:
+def visits_of(sessions: Mapping[Session, object]) -> dict[str, list[str]]:
+    """The sessions of each participant, as phenotype tables are asked for them."""
     visits: dict[str, list[str]] = {}
     for participant, session in sessions:
         visits.setdefault(participant, [])
@@ -193,7 +194,7 @@ def _add_session(
     """Read one session, or note why it is left out."""
     who = prefix + "_".join(filter(None, session))
     record = phenotype.record(*session)
-    reason = _reason_by_age(record.flags) or _reason_by_quality(root, session, exclude_flags)
+    reason = reason_by_age(record.flags) or reason_by_quality(root, session, exclude_flags)
     if reason is None and len(maps) < len(LABELS):
         reason = "a map is missing"
     if reason is not None:
@@ -222,7 +223,8 @@ def _add_session(
     )
 
 
-def _reason_by_age(flags: Sequence[str]) -> str | None:
+def reason_by_age(flags: Sequence[str]) -> str | None:
+    """Why the age of a session cannot be trained on, None if it can."""
     reasons = {
         "age_missing": "no age",
         "age_censored": "the age is only a bound",
@@ -231,7 +233,8 @@ def _reason_by_age(flags: Sequence[str]) -> str | None:
     return next((reason for flag, reason in reasons.items() if flag in flags), None)
 
 
-def _reason_by_quality(root: Path, session: Session, exclude_flags: Sequence[str]) -> str | None:
+def reason_by_quality(root: Path, session: Session, exclude_flags: Sequence[str]) -> str | None:
+    """The first of some flags that the table of quality figures raises, None if none."""
     path = derivative_path(root, "qc", *session)
     if not exclude_flags or not path.is_file():
         return None
@@ -252,7 +255,7 @@ def _read_cells(gathered: _Gathered, label: str, path: Path) -> np.ndarray:
 
 
 def _group(table: Table | None, column: str | None, session: Session) -> str | None:
-    """Cell of the group column for a person, that of the visit before that of the person."""
+    """Cell of a column for a person, that of the visit before that of the person."""
     if table is None or column is None:
         return None
     name = table.column(column)
@@ -266,7 +269,7 @@ def _group(table: Table | None, column: str | None, session: Session) -> str | N
     return next((row[name] for row in rows if not is_missing(row[name])), None)
 
 
-def _dataset_name(root: Path) -> str:
+def dataset_name(root: Path) -> str:
     """DOI of the raw dataset, or the name of its folder, or that of the derivatives."""
     description, _ = read_json_object(root / "dataset_description.json")
     sources = description.get("SourceDatasets")

@@ -1,0 +1,303 @@
+"""``brainage-train --model resnet`` and the other networks: from derivatives to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainage_bids.cli.console import print_table
+from brainage_bids.models.card import describe_errors
+from brainage_bids.models.nets import NETS
+
+if TYPE_CHECKING:
+    from brainage_bids.models.inputs import NetInput
+    from brainage_bids.models.network import NetworkModel
+    from brainage_bids.training.folder import About
+    from brainage_bids.training.images import ImageTable
+    from brainage_bids.training.network_train import HeldOut, Setup
+    from brainage_bids.training.objective import Recipe
+
+ONLY = (
+    "input", "target", "where", "split_file", "split_parts", "runs", "init", "bins", "loss", "optimiser", "rate", "epochs", "patience",
+    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type",
+)  # fmt: skip
+"""Options that have no meaning for other kinds; their default is None."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only networks have."""
+    group = parser.add_argument_group(f"only for networks (--model {', '.join(NETS)})")
+    add = group.add_argument
+    add("--input", metavar="NAME", help="image and intensity rule (docs/networks.md; default: the published one of the kind)")
+    add("--target", metavar="COLUMN", help="column of the phenotype table that is learned (default: the age)")
+    add("--where", metavar="CONDITION", help="who is trained on, such as \"group == 'control' and age >= 20\"")
+    add("--split-parts", action="store_true", default=None, help="8:1:1 by age decile and site instead of folds")
+    add("--split-file", type=Path, metavar="TSV", help="participant_id and split (train, validation, test) instead of folds")
+    add("--runs", type=int, metavar="N", help="networks of different seeds with --split-parts or --split-file (default: 1)")
+    add("--init", metavar="MODEL", help="name or folder of a model of this kind to start from")
+    add("--freeze", choices=("none", "convolutions", "all-but-last"), default="none", help="what does not learn (default: %(default)s)")
+    add("--bins", nargs=3, type=float, metavar=("LOW", "WIDTH", "COUNT"), help="a distribution over bins of age instead of a number")
+    add("--loss", choices=("mae", "mse", "kl"), help="what is minimised")
+    add("--optimiser", choices=("adam", "adamw"), help="adam as in the papers, or adamw with warm-up and cosine")
+    add("--rate", type=float, help="step of the optimiser")
+    add("--epochs", type=int, metavar="N", help="at most")
+    add("--patience", type=int, metavar="N", help="stop after N epochs without a better validation error")
+    add("--batch", type=int, metavar="N", help="images at once")
+    add("--accumulate", type=int, metavar="N", help="batches a step")
+    add("--precision", choices=("float32", "bfloat16"), help="of the convolutions; the age is computed in float32 always")
+    add("--balance", action="store_true", help="draw people so that all ages count alike")
+    add("--augmentation", choices=("none", "light", "strong"), help="how training images are changed")
+    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add("--work", type=Path, metavar="FOLDER", help="for packed images and checkpoints (default: FOLDER of --out with _work added)")
+    add("--cache-type", choices=("float16", "uint8"), help="of packed images; uint8 takes half the place")
+    add("--allow-missing", action="store_true", help="leave out images that cannot be read or do not fit, instead of stopping")
+    add("--export-features", action="store_true", help="write what the last layer reads of the people held out (R4) beside the predictions")
+
+
+def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with the usage if options of networks are given for another kind, or contradict each other."""
+    if options.model not in NETS:
+        given = [name for name in ONLY if getattr(options, name) is not None]
+        given += [name for name in ("balance", "allow_missing", "export_features") if getattr(options, name)]
+        if given or options.freeze != "none":
+            parser.error(f"--{(given or ['freeze'])[0].replace('_', '-')} goes with networks ({', '.join(NETS)})")
+        return
+    parts = options.split_parts or options.split_file is not None
+    if options.split_parts and options.split_file is not None:
+        parser.error("--split-parts and --split-file exclude each other")
+    if options.runs is not None and (options.runs < 1 or not parts):
+        parser.error("--runs goes with --split-parts or --split-file, and is one or more")
+    if options.freeze != "none" and options.init is None:
+        parser.error("--freeze needs --init: layers that never learned anything would be held")
+
+
+def train(options: argparse.Namespace, about: About, progress) -> int:
+    """Find, pack, train, score and write; see ``train.main`` for the codes."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from brainage_bids.models.inputs import net_input
+    from brainage_bids.training.cache import pack
+    from brainage_bids.training.folder import check_place
+    from brainage_bids.training.images import find_images
+    from brainage_bids.training.network_card import write_trained
+    from brainage_bids.training.network_train import Setup, check_ages, train_folds, train_parts
+
+    start = time.monotonic()
+    check_place(options.out, options.overwrite)
+    place = net_input(options.model, options.input)
+    table = find_images(
+        options.derivatives,
+        options.phenotype,
+        place,
+        target=options.target,
+        where=options.where,
+        group_column=options.group_column,
+        exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),
+        dataset_names=options.dataset_name,
+    )
+    check_ages(table.ages)
+    place = replace(place, contract=table.contract)
+    init = _init(options)
+    recipe, architecture = _recipe(options)
+    out = Path(os.path.abspath(options.out))
+    work = options.work or out.with_name(f"{out.name}_work")
+    setup = Setup(options.model, place, recipe, architecture, init, options.freeze, _device(options), work)
+    _try_network(setup, place)
+    parts, words = _parts(options, table)
+    cache_type = options.cache_type or "float16"
+    table, cache = pack(
+        table, place.steps, work, dtype=cache_type, allow_missing=options.allow_missing, progress=progress("packing images")
+    )
+    _print_people(table, words)
+    if parts is not None:
+        parts = np.array([parts[person] for person in table.participants])
+        runs = options.runs or 1
+        trained, held_out = train_parts(setup, table, cache, parts, seed=options.seed, runs=runs, told=_print_epoch)
+        used, seeds = np.flatnonzero((parts == "train") | (parts == "validation")), tuple(range(options.seed, options.seed + runs))
+    else:
+        folds, repeats = options.folds, options.repeats
+        trained, held_out = train_folds(setup, table, cache, folds=folds, repeats=repeats, seed=options.seed, told=_print_epoch)
+        used, seeds = np.arange(len(table.ages)), (options.seed,)
+    _print_errors(held_out)
+    minutes = (time.monotonic() - start) / 60
+    facts = {"used": used, "seeds": seeds, "minutes": minutes, "start": options.init or "", "overwrite": options.overwrite}
+    folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)
+    written = write_held_out(options.cv_out or out.with_name(f"{out.name}_cv"), held_out, trained.fitted.history, parts, table, options)
+    print(f"\n{describe_errors(folder.card)}")
+    for path in (folder.path, *written):
+        print(path)
+    return 0
+
+
+def _init(options: argparse.Namespace) -> NetworkModel | None:
+    if options.init is None:
+        return None
+    from brainage_bids.models.inference import load_model
+    from brainage_bids.models.network import NetworkModel
+    from brainage_bids.models.registry import find_model
+    from brainage_bids.records import BadConfiguration
+
+    model = load_model(find_model(options.init))
+    if not isinstance(model, NetworkModel):
+        raise BadConfiguration(f"The model {options.init} is no network, so nothing can start from it.")
+    return model
+
+
+def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
+    """The recipe, and the arguments of the network that are not its defaults."""
+    from brainage_bids.records import BadConfiguration
+    from brainage_bids.training.objective import recipe_for
+
+    names = ("loss", "optimiser", "rate", "epochs", "patience", "batch", "accumulate", "precision", "augmentation")
+    given = {name: getattr(options, name) for name in names}
+    bins = options.bins
+    if bins is None and options.model == "sfcn" and options.loss in (None, "kl"):
+        bins = (10.0, 2.0, 40.0)  # 10 to 90 years: a cohort of any age
+    if bins is None:
+        return recipe_for(options.model, soft=False, balance=options.balance, **given), {}
+    if bins[2] != int(bins[2]):
+        raise BadConfiguration(f"The count of bins must be a whole number, not {bins[2]:g}.")
+    content = {"low": bins[0], "width": bins[1], "count": int(bins[2]), "sigma": bins[1]}
+    return recipe_for(options.model, soft=True, balance=options.balance, **given), {"bins": content}
+
+
+def _device(options: argparse.Namespace) -> str:
+    import torch
+
+    from brainage_bids.records import BadConfiguration
+
+    if options.device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device != "cpu" and not (options.device.startswith("cuda") and torch.cuda.is_available()):
+        raise BadConfiguration(f"The device {options.device!r} is not there; give --device cpu.")
+    return options.device
+
+
+def _try_network(setup: Setup, place: NetInput) -> None:
+    """Make the network once, without memory, so that what does not fit is said before hours of packing."""
+    import torch
+
+    from brainage_bids.models.network import NetworkModel, make_network
+    from brainage_bids.training.transfer import start_from
+
+    with torch.device("meta"):
+        net, architecture = make_network(setup.kind, [place.contract], place.steps, setup.architecture)
+    if setup.init is not None:
+        net = net.to_empty(device="cpu")
+        start_from(net, setup.init, NetworkModel(setup.kind, architecture, net, (place.contract,), place.steps))
+
+
+def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:
+    """The part of each person, None for folds; and what to say of it."""
+    from brainage_bids.stats.folds import stratified_parts
+    from brainage_bids.training.split_file import read_split
+
+    if options.split_file is not None:
+        parts, words = read_split(options.split_file, table.participants), f"parts of {options.split_file}"
+    elif options.split_parts:
+        parts, (first, second) = stratified_parts(table.participants, table.ages, table.sites, seed=options.seed)
+        words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
+    else:
+        return None, f"{options.folds} folds, {options.repeats} times"
+    return dict(zip(table.participants, map(str, parts), strict=True)), words
+
+
+def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTable, options: argparse.Namespace) -> list[Path]:
+    """Write predictions, figures, the split that was used, and features if they were asked for."""
+    from brainage_bids.bids.sink import sink_table, write_atomic
+    from brainage_bids.reports.curves import draw_history
+    from brainage_bids.reports.scatter import scatter_cv
+    from brainage_bids.training.split_file import split_rows
+
+    rows = []
+    for index, person in enumerate(held_out.participants):
+        values = {"age": held_out.ages, "brain_age": held_out.predictions, "brain_age_sd": held_out.sds, "guess": held_out.guesses}
+        rows.append({"participant_id": person, **{name: round(float(array[index]), 4) for name, array in values.items()}})
+    written = [sink_table(rows, out / "cv_predictions.tsv", COLUMNS)]
+    if parts is not None:
+        written.append(sink_table(split_rows(table.participants, parts), out / "split.tsv", SPLIT_COLUMNS))
+    if options.export_features and held_out.features is not None:
+        names = [f"feature_{number:03d}" for number in range(1, held_out.features.shape[1] + 1)]
+        described = {
+            name: {"Description": "What the last layer reads, from a network that did not train on this person."} for name in names
+        }
+        table_rows = [
+            {"participant_id": person, **{name: round(float(value), 6) for name, value in zip(names, values, strict=True)}}
+            for person, values in zip(held_out.participants, held_out.features, strict=True)
+        ]
+        written.append(sink_table(table_rows, out / "features.tsv", {"participant_id": COLUMNS["participant_id"], **described}))
+    low, high = held_out.intervals["r"]
+    with write_atomic(out / "cv_scatter.png") as partial:
+        scatter_cv(
+            held_out.ages,
+            held_out.predictions,
+            partial,
+            mae_ci=held_out.intervals["mae"],
+            r_ci=(low, high) if low == low else None,
+            mae_guess=held_out.metrics.mae_guess,
+            p_value=held_out.test.p,
+            title="Brain age of people held out",
+        )
+    with write_atomic(out / "history.png") as partial:
+        draw_history(history, partial)
+    return [*written, out / "cv_scatter.png", out / "history.png"]
+
+
+COLUMNS = {
+    "participant_id": {"Description": "Identifier of the participant; with several datasets their number stands before it."},
+    "age": {"Description": "Age at the scan (or the column that was learned), mean over sessions.", "Units": "years"},
+    "brain_age": {"Description": "Age that was predicted without this person in training, mean over repeats.", "Units": "years"},
+    "brain_age_sd": {"Description": "Root mean squared error on the people that picked the epoch.", "Units": "years"},
+    "guess": {"Description": "Mean age of the people in training, without this person.", "Units": "years"},
+}
+SPLIT_COLUMNS = {
+    "participant_id": COLUMNS["participant_id"],
+    "split": {
+        "Description": "Part of the participant.",
+        "Levels": {"train": "trained on", "validation": "picked the epoch", "test": "scored"},
+    },
+}
+
+
+def _print_people(table: ImageTable, words: str) -> None:
+    ages = table.ages
+    print(f"{table.n_people} people, {len(ages)} sessions, {ages.min():.1f} to {ages.max():.1f} years (mean {ages.mean():.1f}); {words}")
+    for name, counts in (
+        ("sex", table.people_by(table.sexes)),
+        ("site", table.people_by(table.sites)),
+        ("group", table.people_by(table.groups)),
+    ):
+        if counts:
+            print(f"{name}: " + ", ".join(f"{count} {value}" for value, count in counts.items()))
+    for reason, count in Counter(reason for _, reason in table.left_out).most_common():
+        print(f"left out, {reason}: {count} ({', '.join(name for name, why in table.left_out if why == reason)})")
+    for problem in table.problems:
+        print(problem)
+
+
+def _print_epoch(name: str, line: Mapping[str, float]) -> None:
+    numbers = f"loss {line['train_loss']:.3f}, validation {line['validation_mae']:.2f} years, {line['volumes_per_s']:.1f} volumes/s"
+    print(f"{name}, epoch {line['epoch']:.0f}: {numbers}", file=sys.stderr, flush=True)
+
+
+def _print_errors(held_out: HeldOut) -> None:
+    print(f"\n{held_out.by[0].upper()}{held_out.by[1:]}:")
+    rows = [("measure", "value", "95 % interval")]
+    for name, digits in (("mae", 2), ("rmse", 2), ("r", 3), ("r2", 3), ("bias_slope", 3), ("mae_guess", 2)):
+        low, high = held_out.intervals[name]
+        rows.append((name, f"{getattr(held_out.metrics, name):.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"))
+    print_table(rows)
+    if len(held_out.by_run) > 1:
+        mean, spread = statistics.mean(held_out.by_run), statistics.stdev(held_out.by_run)
+        print(f"mean absolute error of {len(held_out.by_run)} runs: {mean:.2f} ({spread:.2f})")
+    print(f"model − guess: {held_out.test.difference:+.2f} years, p = {held_out.test.p:.3g} (paired sign flips)")
+    print(f"ages within the 95 % interval of the prediction: {100 * held_out.coverage:.0f} %")

@@ -1,0 +1,170 @@
+"""Weights that others published, read into the names of our networks: SFCN's state dict and Keras' HDF5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from brainage_bids.models.blocks import halved_up
+from brainage_bids.records import BadConfiguration
+
+_OPTIMISER = ("optimizer_weights", "optimizer")
+
+
+def read_sfcn(path: Path | str) -> tuple[dict[str, np.ndarray], int]:
+    """Read SFCN's state dict as its authors save it.
+
+    Keys are ``feature_extractor.conv_0.0.weight`` … ``classifier.conv_6.weight``, with or without the ``module.`` of
+    DataParallel; a checkpoint that holds the state dict under ``state_dict`` or ``model`` is taken too.
+
+    Parameters
+    ----------
+    path : Path
+        A file of ``torch.save``; nothing in it is executed.
+
+    Returns
+    -------
+    dict, int
+        Arrays by the names of ``nets.sfcn.Sfcn``, and the number of outputs.
+
+    Raises
+    ------
+    BadConfiguration
+        If the file cannot be read so, or is of another network.
+    """
+    state = _torch_file(Path(path))
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in state.items():
+        name = str(name).removeprefix("module.")
+        if name.endswith("num_batches_tracked"):
+            continue
+        for before, after in (("feature_extractor.", "convolutions."), ("classifier.conv_6.", "head.layer.conv.")):
+            if name.startswith(before):
+                arrays[after + name.removeprefix(before)] = value.detach().float().numpy()
+                break
+        else:
+            raise BadConfiguration(f"{path} is no state dict of SFCN: it has {name!r}.")
+    last = arrays.get("head.layer.conv.bias")
+    if last is None or "convolutions.conv_0.0.weight" not in arrays:
+        raise BadConfiguration(f"{path} is no state dict of SFCN: conv_0 or classifier.conv_6 is missing.")
+    return arrays, int(last.size)
+
+
+def _torch_file(path: Path) -> Mapping:
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise BadConfiguration(f"The weights {path} cannot be read ({error.strerror or error}).") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadConfiguration(f"{path} cannot be loaded as plain weights ({reason}); code in such files is never run.") from error
+    if not isinstance(state, Mapping):
+        raise BadConfiguration(f"{path} holds no state dict.")
+    return state
+
+
+def read_keras(path: Path | str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Kernels and biases of a Keras model in the order of its layers.
+
+    Read are files of ``model.save("x.h5")`` and ``save_weights`` of Keras 2 (``kernel:0``) and Keras 3 (``kernel``), and
+    ``x.weights.h5`` of Keras 3 (``vars/0``, ``vars/1``).
+
+    Raises
+    ------
+    BadConfiguration
+        If the file is no HDF5 or holds no layers with a kernel and a bias.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            root = file["model_weights"] if "model_weights" in file else file
+            names = [_text(name) for name in root.attrs.get("layer_names", ())]
+            groups = [root[name] for name in names] if names else [root]
+            layers = [layer for group in groups for layer in _layers(group)]
+    except (OSError, KeyError) as error:
+        raise BadConfiguration(f"{path} cannot be read as HDF5 of Keras ({error}).") from error
+    if not layers:
+        raise BadConfiguration(f"{path} holds no layers with a kernel and a bias.")
+    return layers
+
+
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _layers(group) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Kernel and bias of every layer below a group, counted names in the order of their numbers."""
+    import h5py
+
+    here = {name.split(":")[0]: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+    kernel, bias = here.get("kernel", here.get("0")), here.get("bias", here.get("1"))
+    if kernel is not None and bias is not None and kernel.ndim >= 2 and bias.ndim == 1:
+        return [(np.asarray(kernel, dtype=np.float32), np.asarray(bias, dtype=np.float32))]
+    below = [(name, item) for name, item in group.items() if isinstance(item, h5py.Group) and name not in _OPTIMISER]
+    ordered = sorted(below, key=lambda pair: _by_number(pair[0]))
+    return [layer for _, item in ordered for layer in _layers(item)]
+
+
+def _by_number(name: str) -> tuple[int, str, int]:
+    """Convolutions before dense layers, each by its number: ``conv3d``, ``conv3d_1``, …, ``conv3d_10``, ``dense``."""
+    found = re.fullmatch(r"(.*?)_?(\d*)", name)
+    stem, number = (found[1], found[2]) if found else (name, "")
+    return int(not stem.startswith("conv")), stem, int(number or 0)
+
+
+def mrinet_from_keras(layers: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], dict]:
+    """Put the layers of a Keras `mrinet` (channels last) into ours (channels first).
+
+    Kernels turn from (k…, in, out) to (out, in, k…). Keras flattens (x, y, z, channel), we flatten (channel, x, y, z): the
+    columns of the first dense layer are put in that order.
+
+    Parameters
+    ----------
+    layers : list of (ndarray, ndarray)
+        From `read_keras`.
+    shape : tuple of int
+        Of the network's input.
+
+    Returns
+    -------
+    dict, dict
+        Arrays by the names of ``nets.mrinet.MriNet``, and its architecture.
+
+    Raises
+    ------
+    BadConfiguration
+        If the layers are not those of a `mrinet` on this grid.
+    """
+    nd = len(shape)
+    convolutions = [layer for layer in layers if layer[0].ndim == nd + 2]
+    dense = [layer for layer in layers if layer[0].ndim == 2]
+    if not convolutions or len(dense) != 2 or len(convolutions) + 2 != len(layers) or dense[1][0].shape[1] != 1:
+        found = ", ".join("×".join(map(str, kernel.shape)) for kernel, _ in layers)
+        raise BadConfiguration(f"These are not the layers of a mrinet with {nd} spatial axes: {found}.")
+    widths = [kernel.shape[-1] for kernel, _ in convolutions]
+    below = halved_up(shape, len(widths))
+    (first, first_bias), (last, last_bias) = dense
+    if first.shape[0] != prod(below) * widths[-1]:
+        given = prod(below) * widths[-1]
+        raise BadConfiguration(f"The dense layer of the file has {first.shape[0]} inputs; a grid of {tuple(shape)} gives {given}.")
+    arrays = {}
+    for number, (kernel, bias) in enumerate(convolutions):
+        arrays[f"convolutions.{3 * number}.weight"] = np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
+        arrays[f"convolutions.{3 * number}.bias"] = bias
+    turned = np.moveaxis(first.reshape(*below, widths[-1], -1), (-1, -2), (0, 1))
+    arrays["dense.2.weight"] = np.ascontiguousarray(turned).reshape(first.shape[1], -1)
+    arrays |= {"dense.2.bias": first_bias, "head.linear.weight": np.ascontiguousarray(last.T), "head.linear.bias": last_bias}
+    architecture = {"shape": list(shape), "channels": convolutions[0][0].shape[-2], "widths": widths, "hidden": int(first.shape[1])}
+    return arrays, architecture

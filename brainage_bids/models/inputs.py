@@ -1,0 +1,87 @@
+"""The published inputs of each kind of network, as this app makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from brainage_bids.imaging.grids import GRIDS
+from brainage_bids.models.card import InputContract
+from brainage_bids.models.preparation import Step
+from brainage_bids.records import SPACE, BadConfiguration
+
+MNI_BOX = Step("crop", {"start": (7, 8, 0), "stop": (189, 226, 182)})
+"""From our 1 mm grid to the 182×218×182 of the MNI152 templates of FSL, x −91…90, y −126…91, z −72…109."""
+SFCN_BOX = Step("crop", {"start": (11, 13, 11), "stop": (171, 205, 171)})
+"""The middle 160×192×160 of that."""
+
+
+@dataclass(frozen=True)
+class NetInput:
+    """An input contract and what is done to the image before a network sees it.
+
+    The contract leaves open whether the skull is there; `training.images` writes down what the people had where no step
+    takes it off.
+    """
+
+    contract: InputContract
+    steps: tuple[Step, ...]
+
+
+def _image(
+    derivative: str,
+    entities: Mapping[str, str],
+    grid: str,
+    alignment: str,
+    intensity: str,
+) -> InputContract:
+    place = GRIDS[grid]
+    affine = tuple(tuple(float(value) for value in row) for row in place.affine)
+    return InputContract(
+        derivative, entities, "T1w", SPACE, alignment, (place.voxel_mm,) * 3, place.shape, affine, intensity, stripped=None
+    )
+
+
+def _mni(grid: str) -> InputContract:
+    return _image("t1w_mni", {"res": grid}, grid, "nonlinear", "preproc")
+
+
+GREY = NetInput(_image("modulated", {"label": "GM"}, "1p5", "nonlinear", "modulated"), ())
+AFFINE = _image("t1w_mni_affine", {}, "1", "affine", "affine")
+
+INPUTS: Mapping[str, NetInput] = {
+    "grey": GREY,
+    "mni1": NetInput(_mni("1"), (MNI_BOX, Step("top_mean"))),
+    "mni2": NetInput(_mni("2"), (Step("top_mean"),)),
+    "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
+    "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
+    "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
+    "sfcn": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX)),
+    "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
+}
+"""By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp); ``brain2uint8`` H1's type ii as 0 to 1;
+``brain2zscore`` P1; ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
+
+DEFAULT_INPUT: Mapping[str, str] = {
+    "resnet": "grey",
+    "vgg8": "mni1",
+    "mrinet": "brain2uint8",
+    "sfcn": "sfcn",
+    "slices": "brain2zscore",
+    "encoder3d": "brain2zscore",
+}
+"""The published input of each kind."""
+
+
+def net_input(kind: str, name: str | None = None) -> NetInput:
+    """The input of that name, or the published one of a kind.
+
+    Raises
+    ------
+    BadConfiguration
+        If there is none.
+    """
+    name = name or DEFAULT_INPUT.get(kind)
+    if name not in INPUTS:
+        raise BadConfiguration(f"There is no input {name!r} for the network {kind}; known are {', '.join(INPUTS)}.")
+    return INPUTS[name]

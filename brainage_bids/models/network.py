@@ -1,0 +1,234 @@
+"""Models whose age comes from a network: what stands around it, and how it lies in a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from brainage_bids.imaging.intensity import CLIPPED_SHARE
+from brainage_bids.models.card import InputContract, ModelCard
+from brainage_bids.models.contract import check
+from brainage_bids.models.features import block_means
+from brainage_bids.models.gpr import correlation
+from brainage_bids.models.heads import arrays_under, read_heads
+from brainage_bids.models.nets import build_net
+from brainage_bids.models.nets.base import AgeNet
+from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json
+from brainage_bids.models.reading import Reading, StructureReading
+from brainage_bids.models.registry import WEIGHTS, ModelFolder
+from brainage_bids.models.weights import describe_arrays, load_arrays
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+FORMAT = 1
+"""Version of the layout of ``heads.json`` and the weights."""
+_COUNTERS = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """A network with its inputs.
+
+    Attributes
+    ----------
+    kind : str
+        Of ``nets.NETS``.
+    architecture : mapping
+        Arguments of the network.
+    net : AgeNet
+        In eval mode.
+    inputs : tuple of InputContract
+        One a channel, in their order.
+    steps : tuple of Step
+        What is done to each image before the network sees it.
+    residual_sd : float or None
+        Root mean squared error on people held out, years; None if not known.
+    mean_cells : mapping of str to ndarray
+        Cell means of the training people's images, averaged; may be empty.
+    similarity : mapping of str to float
+        Lowest correlation with `mean_cells` that counts as the same kind of image.
+    """
+
+    kind: str
+    architecture: Mapping[str, Any]
+    net: AgeNet
+    inputs: tuple[InputContract, ...]
+    steps: tuple[Step, ...]
+    residual_sd: float | None = None
+    mean_cells: Mapping[str, np.ndarray] = field(default_factory=dict)
+    similarity: Mapping[str, float] = field(default_factory=dict)
+
+    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
+        """Check the images against the card and estimate the brain age (``reading.AgeModel``)."""
+        images = check(card, files)
+        return self._reading([images[contract.key] for contract in self.inputs])
+
+    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
+        """Nothing: the images are looked at as a whole."""
+        return ()
+
+    def predict_array(self, volume: np.ndarray) -> Reading:
+        """The brain age of an image that is already in an array.
+
+        Parameters
+        ----------
+        volume : ndarray, shape of the contract; (inputs, X, Y, Z) for more than one input
+            Values as in the files of the contract, before the network's own intensity rule.
+
+        Raises
+        ------
+        UnusableInput
+            If it has another shape, values that are not finite, or nothing but zeros.
+        """
+        return self._reading(self._split(volume))
+
+    def features(self, volume: np.ndarray) -> np.ndarray:
+        """What the network's head reads of an array, (d,) float32; parameters and errors as in `predict_array`."""
+        with torch.inference_mode():
+            return self.net.features(self._tensor(self._split(volume))[0])[0].float().numpy()
+
+    def _split(self, volume: np.ndarray) -> list[np.ndarray]:
+        volume = np.asarray(volume, dtype=np.float32)
+        images = [volume] if volume.ndim == 3 else list(volume)
+        if len(images) != len(self.inputs):
+            raise UnusableInput(f"The network wants {len(self.inputs)} images of one person, not an array of shape {volume.shape}.")
+        for image in images:
+            if not np.isfinite(image).all() or not image.any():
+                raise UnusableInput("The array holds values that are not finite, or nothing but zeros, so no age can be estimated.")
+        return images
+
+    def _tensor(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, float]:
+        prepared = [prepare(image, contract, self.steps) for image, contract in zip(images, self.inputs, strict=True)]
+        tensor = torch.from_numpy(np.stack([values for values, _ in prepared]))[None]
+        return tensor.contiguous(memory_format=torch.channels_last_3d), max(clipped for _, clipped in prepared)
+
+    def _reading(self, images: Sequence[np.ndarray]) -> Reading:
+        tensor, clipped = self._tensor(images)
+        with torch.inference_mode():
+            age, sd = self.net.head.age(self.net(tensor))
+        spread = self.residual_sd if self.residual_sd is not None or sd is None else float(sd[0])
+        return Reading(float(age[0]), spread, clipped > CLIPPED_SHARE or self._unlike(images))
+
+    def _unlike(self, images: Sequence[np.ndarray]) -> bool:
+        """Whether an image looks unlike all training images."""
+        pairs = zip(self.inputs, images, strict=True)
+        cells = {contract.key: block_means(image, contract.voxel_mm) for contract, image in pairs if contract.key in self.mean_cells}
+        return any(not correlation(cells[key].ravel(), self.mean_cells[key].ravel()) >= self.similarity[key] for key in cells)
+
+
+def make_network(
+    kind: str, inputs: Sequence[InputContract], steps: Sequence[Step], architecture: Mapping[str, Any] | None = None
+) -> tuple[AgeNet, dict[str, Any]]:
+    """An untrained network for given inputs, and its architecture with all that follows from them.
+
+    Raises
+    ------
+    BadConfiguration
+        If inputs lie on different grids or the network cannot be made for them.
+    """
+    grids = {(contract.shape, contract.affine) for contract in inputs}
+    if len(grids) != 1:
+        raise BadConfiguration(f"A network needs inputs on one grid; {', '.join(contract.key for contract in inputs)} lie on {len(grids)}.")
+    full = {**(architecture or {}), "shape": list(prepared_shape(inputs[0].shape, steps)), "channels": len(inputs)}
+    if kind == "slices" and "first" not in full:
+        full |= middle_slices(full["shape"][full.get("axis", 2)])
+    return build_net(kind, full), full
+
+
+def middle_slices(count: int) -> dict[str, int]:
+    """The range of slices looked at by default, a fifth of the grid left out at both ends.
+
+    >>> middle_slices(91)
+    {'first': 18, 'last': 72}
+    """
+    return {"first": count // 5, "last": count - 1 - count // 5}
+
+
+def state_arrays(net: AgeNet) -> dict[str, np.ndarray]:
+    """Copies of weights and running statistics by name, without counters that nothing reads."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in net.state_dict().items() if not name.endswith(_COUNTERS)}
+
+
+def load_state(net: AgeNet, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put arrays into a network.
+
+    Raises
+    ------
+    BadConfiguration
+        If a name or a shape is not the network's; nothing is filled in or left out.
+    """
+    wanted = {name: value for name, value in net.state_dict().items() if not name.endswith(_COUNTERS)}
+    missing, extra = sorted(set(wanted) - set(arrays)), sorted(set(arrays) - set(wanted))
+    if missing or extra:
+        words = "; ".join(f"{what} {', '.join(names[:5])}" for what, names in (("missing", missing), ("too many", extra)) if names)
+        raise BadConfiguration(f"The weights are not those of this network ({words}).")
+    for name, value in wanted.items():
+        if tuple(value.shape) != arrays[name].shape:
+            shapes = f"{list(arrays[name].shape)} instead of {list(value.shape)}"
+            raise BadConfiguration(f"{name} in the weights is {shapes}: they belong to another grid or network.")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(torch.from_numpy(np.array(arrays[name], dtype=np.float32)))
+
+
+def network_to_files(model: NetworkModel) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays for the weights and the content of ``heads.json``."""
+    arrays = {f"net.{name}": value.astype(np.float32) for name, value in state_arrays(model.net).items()}
+    arrays |= {f"mean.{key}": np.asarray(cells, dtype=np.float16) for key, cells in model.mean_cells.items()}
+    heads = {
+        "kind": model.kind,
+        "format": FORMAT,
+        "architecture": dict(model.architecture),
+        "inputs": [contract.key for contract in model.inputs],
+        "steps": steps_to_json(model.steps),
+        "residual_sd": model.residual_sd,
+        "similarity": dict(model.similarity),
+        "arrays": describe_arrays(arrays),
+    }
+    return arrays, heads
+
+
+def load_network(folder: ModelFolder) -> NetworkModel:
+    """Load a model whose kind is a network.
+
+    Parameters
+    ----------
+    folder : ModelFolder
+
+    Raises
+    ------
+    BadConfiguration
+        If a file is missing or another one than the card says, or arrays and descriptions do not fit each other.
+    """
+    kind = folder.card.kind
+    heads = read_heads(folder, kind, FORMAT)
+    try:
+        arrays = load_arrays(folder.path / WEIGHTS, folder.sha256, heads["arrays"])
+        by_key = {contract.key: contract for contract in folder.card.inputs}
+        inputs = tuple(by_key[key] for key in heads["inputs"])
+        steps = steps_from_json(heads["steps"])
+        architecture = dict(heads["architecture"])
+        residual_sd = None if heads["residual_sd"] is None else float(heads["residual_sd"])
+        similarity = {str(key): float(value) for key, value in heads["similarity"].items()}
+        fits = list(architecture["shape"]) == list(prepared_shape(inputs[0].shape, steps)) and architecture["channels"] == len(inputs)
+    except BadConfiguration:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BadConfiguration(f"The heads.json of the model {folder.card.name} is not as it should be ({error!r}).") from error
+    mean_cells = arrays_under(arrays, "mean.")
+    if not fits or len(inputs) != len(by_key) or set(mean_cells) != set(similarity) or not set(mean_cells) <= set(by_key):
+        raise BadConfiguration(f"The parts of the model {folder.card.name} do not fit each other or its card; get the model again.")
+    if not all(np.isfinite(values).all() for values in arrays.values()) or (residual_sd is not None and not residual_sd > 0):
+        raise BadConfiguration(f"The weights of the model {folder.card.name} hold numbers that cannot be used; get the model again.")
+    with torch.device("meta"):
+        net = build_net(kind, architecture)
+    net.to_empty(device="cpu")
+    load_state(net, arrays_under(arrays, "net."))
+    net.eval()
+    if len(architecture["shape"]) == 3 and kind != "slices":
+        net.to(memory_format=torch.channels_last_3d)
+    return NetworkModel(kind, architecture, net, inputs, steps, residual_sd, mean_cells, similarity)

@@ -1,0 +1,175 @@
+"""From an image that fulfils a contract to the array that a network sees: crops, intensity rule, flips, in a stated order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from brainage_bids.imaging import intensity
+from brainage_bids.models.card import InputContract
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+BRAIN_PROBABILITY = 0.5
+WHITE_PROBABILITY = 0.9
+"""Where the template is brain (with its fluid), and where it is white matter for sure."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done to an image.
+
+    Attributes
+    ----------
+    name : str
+        Of `STEPS`: ``crop`` (``start``, ``stop``: three voxels each), ``brain`` (zero outside the template's brain),
+        ``top_mean`` (``share``), ``mean``, ``zscore`` (in the template's brain), ``uint8`` (white matter to 110, as 0–255),
+        ``scale`` (``by``: divide), ``flip`` (``axis``).
+    values : mapping
+        Its arguments.
+    """
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in STEPS:
+            raise BadConfiguration(f"There is no step {self.name!r} before a network; known are {', '.join(STEPS)}.")
+
+
+@dataclass
+class _Image:
+    """An image on its way, and where it came from."""
+
+    data: np.ndarray
+    contract: InputContract
+    box: list[slice]
+    clipped: float = 0.0
+
+    def template(self, what: str, probability: float) -> np.ndarray:
+        """Where the template is brain or white matter, cut as the image is."""
+        place = template_probability(what, self.contract.shape, self.contract.affine)[tuple(self.box)]
+        return place >= probability
+
+
+def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -> tuple[np.ndarray, float]:
+    """Do all steps.
+
+    Parameters
+    ----------
+    image : ndarray, contract.shape
+    contract : InputContract
+        Which the image fulfils.
+    steps : sequence of Step
+
+    Returns
+    -------
+    ndarray, float
+        float32 (uint8 values stay whole numbers), and the share of voxels that were clipped.
+
+    Raises
+    ------
+    UnusableInput
+        If a rule is not defined for the image (all zeros, constant).
+    """
+    if image.shape != contract.shape:
+        raise UnusableInput(f"An array of shape {image.shape} does not fit the input {contract.key}, which has {contract.shape}.")
+    work = _Image(np.asarray(image, dtype=np.float32), contract, [slice(0, n) for n in contract.shape])
+    for step in steps:
+        try:
+            STEPS[step.name](work, **step.values)
+        except ValueError as error:
+            raise UnusableInput(f"The intensities of {contract.key} cannot be scaled ({error}); look at the image.") from error
+    return np.ascontiguousarray(work.data, dtype=np.float32), work.clipped
+
+
+def prepared_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
+    """Shape after all steps; BadConfiguration if a crop does not lie in the grid.
+
+    >>> prepared_shape((197, 233, 189), [Step("crop", {"start": (7, 8, 0), "stop": (189, 226, 182)})])
+    (182, 218, 182)
+    """
+    for step in steps:
+        if step.name == "crop":
+            start, stop = step.values["start"], step.values["stop"]
+            if not all(0 <= a < b <= n for a, b, n in zip(start, stop, shape, strict=True)):
+                raise BadConfiguration(f"The box from {list(start)} to {list(stop)} does not lie in a grid of {list(shape)}.")
+            shape = tuple(b - a for a, b in zip(start, stop, strict=True))
+    return tuple(shape)
+
+
+@lru_cache(maxsize=4)
+def template_probability(what: str, shape: tuple[int, int, int], affine: tuple[tuple[float, ...], ...]) -> np.ndarray:
+    """P(brain or its fluid) or P(white matter) of the template on a grid, float32, from the packaged atlas."""
+    from brainage_bids.imaging.atlas import load_atlas
+    from brainage_bids.imaging.grids import resample
+    from brainage_bids.imaging.warps import WARP_GRID
+
+    atlas = load_atlas()
+    probability = atlas.inside() if what == "brain" else atlas.tissue("WM")
+    return resample(probability, WARP_GRID.affine, shape, np.array(affine))
+
+
+def _crop(image: _Image, start: Sequence[int], stop: Sequence[int]) -> None:
+    part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    image.box = [slice(old.start + new.start, old.start + new.stop) for old, new in zip(image.box, part, strict=True)]
+    image.data = image.data[part]
+
+
+def _brain(image: _Image) -> None:
+    image.data = np.where(image.template("brain", BRAIN_PROBABILITY), image.data, np.float32(0))
+
+
+def _zscore(image: _Image) -> None:
+    image.data = intensity.zscored(image.data, image.template("brain", BRAIN_PROBABILITY))
+
+
+def _top_mean(image: _Image, share: float = 0.01) -> None:
+    image.data = intensity.by_top_mean(image.data, share)
+
+
+def _mean(image: _Image) -> None:
+    image.data = intensity.by_mean(image.data)
+
+
+def _uint8(image: _Image) -> None:
+    white = intensity.mode(image.data[image.template("white", WHITE_PROBABILITY)])
+    image.data, image.clipped = intensity.to_uint8(image.data, white)
+
+
+def _scale(image: _Image, by: float) -> None:
+    image.data = np.asarray(image.data, dtype=np.float32) / np.float32(by)
+
+
+def _flip(image: _Image, axis: int) -> None:
+    image.data = np.flip(image.data, axis)
+
+
+STEPS: Mapping[str, Callable[..., None]] = {
+    "crop": _crop,
+    "brain": _brain,
+    "top_mean": _top_mean,
+    "mean": _mean,
+    "zscore": _zscore,
+    "uint8": _uint8,
+    "scale": _scale,
+    "flip": _flip,
+}
+"""What each step does; a flip must be the last, as masks are not turned with the image."""
+
+
+def steps_to_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps as they stand in ``heads.json``."""
+    return [{"step": step.name, **step.values} for step in steps]
+
+
+def steps_from_json(content: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Steps from ``heads.json``; BadConfiguration for one that is not known or a flip that is not last."""
+    steps = tuple(Step(str(item["step"]), {name: value for name, value in item.items() if name != "step"}) for item in content)
+    names = [step.name for step in steps]
+    if "flip" in names and set(names[names.index("flip") :]) != {"flip"}:
+        raise BadConfiguration("A flip must be the last step before a network.")
+    return steps

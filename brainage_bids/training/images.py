@@ -1,0 +1,246 @@
+"""The images, ages and people that a network is trained on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from brainage_bids.bids.names import find_derivatives, with_prefix
+from brainage_bids.bids.phenotype import load_phenotype
+from brainage_bids.bids.tables import Table, is_missing, read_tsv
+from brainage_bids.models.card import InputContract
+from brainage_bids.models.contract import contract_of_image
+from brainage_bids.models.inputs import NetInput
+from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
+from brainage_bids.training.collect import Session, dataset_name, reason_by_age, reason_by_quality, visits_of
+from brainage_bids.training.where import parse_where
+
+SKULL_STEPS = ("brain", "zscore")
+"""Steps after which it makes no difference whether the skull was there."""
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Sessions to train on; every sequence and array has one entry a session.
+
+    Attributes
+    ----------
+    participants : tuple of str
+        Whose session it is; unique over datasets.
+    sessions : tuple of str or None
+    ages : ndarray, shape (n,)
+        What is learned, years.
+    paths : tuple of Path
+    contract : InputContract
+        What the images are, with the grid of the first.
+    sexes, sites, groups : tuple of str or None
+    datasets : tuple of str
+        Names of the datasets (not one a session).
+    left_out : tuple of (str, str)
+        Session and reason of each that cannot be used.
+    problems : tuple of str
+        What was odd in the tables.
+    """
+
+    participants: tuple[str, ...]
+    sessions: tuple[str | None, ...]
+    ages: np.ndarray
+    paths: tuple[Path, ...]
+    contract: InputContract
+    sexes: tuple[str | None, ...] = ()
+    sites: tuple[str | None, ...] = ()
+    groups: tuple[str | None, ...] = ()
+    datasets: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def n_people(self) -> int:
+        """How many people the sessions belong to."""
+        return len(set(self.participants))
+
+    def people_by(self, values: Sequence[str | None]) -> dict[str, int]:
+        """How many people have each value; sessions without one do not count."""
+        pairs = {(person, value) for person, value in zip(self.participants, values, strict=True) if value is not None}
+        return dict(sorted(Counter(value for _, value in pairs).items()))
+
+    def keep(self, rows: Sequence[int], reasons: Mapping[int, str]) -> ImageTable:
+        """The table with some rows only; `reasons` says of others why they go."""
+        rows = list(rows)
+        gone = [("_".join(filter(None, (self.participants[row], self.sessions[row]))), why) for row, why in sorted(reasons.items())]
+        picked = {name: tuple(getattr(self, name)[row] for row in rows) for name in ("participants", "sessions", "paths")}
+        picked |= {name: tuple(getattr(self, name)[row] for row in rows) for name in ("sexes", "sites", "groups")}
+        return replace(self, ages=self.ages[rows], left_out=(*self.left_out, *gone), **picked)
+
+
+def find_images(
+    derivatives: Sequence[Path],
+    phenotype: Sequence[Path],
+    place: NetInput,
+    *,
+    target: str | None = None,
+    where: str | None = None,
+    group_column: str | None = None,
+    exclude_flags: Sequence[str] = (),
+    dataset_names: Sequence[str] = (),
+) -> ImageTable:
+    """Find every session that has the image and an age; no image is read but the header of the first.
+
+    Parameters
+    ----------
+    derivatives, phenotype, group_column, exclude_flags, dataset_names
+        As in ``collect.collect``.
+    place : NetInput
+        The image that is wanted.
+    target : str, optional
+        Column of the phenotype tables that is learned; by default the age.
+    where : str, optional
+        Condition on their rows; see ``where.parse_where``.
+
+    Raises
+    ------
+    BadConfiguration
+        If the numbers of datasets and tables do not fit, a column is not there or the condition cannot be read.
+    BadDataset
+        If a folder has no such images, or no session can be used.
+    """
+    derivatives, phenotype = [Path(root) for root in derivatives], [Path(path) for path in phenotype]
+    if len(phenotype) not in (1, len(derivatives)) or len(dataset_names) not in (0, len(derivatives)):
+        raise BadConfiguration(
+            f"{len(derivatives)} datasets need one phenotype table or {len(derivatives)}, and as many names or none; "
+            f"got {len(phenotype)} tables and {len(dataset_names)} names."
+        )
+    tables = phenotype * len(derivatives) if len(phenotype) == 1 else phenotype
+    asked = _Asked(target, parse_where(where) if where else None, group_column, tuple(exclude_flags))
+    rows: list[dict] = []
+    left_out: list[tuple[str, str]] = []
+    problems: list[str] = []
+    for index, (root, path) in enumerate(zip(derivatives, tables, strict=True)):
+        prefix = f"{index + 1}:" if len(derivatives) > 1 else ""
+        problems += _gather(root, path, place.contract, prefix, asked, rows, left_out)
+    names = [dataset_names[i] if dataset_names else dataset_name(root) for i, root in enumerate(derivatives)]
+    return _as_table(rows, place, names, left_out, problems)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who is wanted, and what is learned."""
+
+    target: str | None
+    condition: Callable[[Mapping[str, str | None]], bool] | None
+    group_column: str | None
+    exclude_flags: tuple[str, ...]
+
+
+def _gather(root: Path, path: Path, contract: InputContract, prefix: str, asked: _Asked, rows: list[dict], left_out: list) -> list[str]:
+    """Add the sessions of one dataset to `rows` or `left_out`; return what was odd in its table."""
+    found = _paths(root, contract)
+    joined, table = load_phenotype(None, visits_of(found), [path]), read_tsv(path)
+    for column in filter(None, (asked.target, asked.group_column)):
+        if table.column(column) is None:
+            raise BadConfiguration(f"The phenotype table {path} has no column {column!r}.")
+    cells = _Cells(table)
+    for session, image in found.items():
+        record, row = joined.record(*session), cells.of(session)
+        age = _number(row.get(table.column(asked.target))) if asked.target else record.age
+        reason = reason_by_age(record.flags) if not asked.target else None
+        if reason is None and age is None:
+            reason = f"no number in {asked.target}"
+        if asked.condition is not None and not asked.condition(row):
+            reason = "the condition does not hold"
+        reason = reason or reason_by_quality(root, session, asked.exclude_flags)
+        if reason is not None:
+            left_out.append((prefix + "_".join(filter(None, session)), reason))
+            continue
+        group = row.get(table.column(asked.group_column)) if asked.group_column else None
+        about = {"sex": record.sex, "site": record.site, "group": group}
+        rows.append({"participant": prefix + session[0], "session": session[1], "age": age, "path": image, **about})
+    return joined.problems()
+
+
+def _paths(root: Path, contract: InputContract) -> dict[Session, Path]:
+    entities = {"space": contract.space, **contract.entities}
+    found = {(item.participant_id, item.session_id): item.path for item in find_derivatives(root, contract.derivative, **entities)}
+    if not found:
+        raise BadDataset(f"{root} holds no images {contract.key}; give the output folder of a finished participant run.")
+    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
+
+
+class _Cells:
+    """Cells of a phenotype table by person and visit."""
+
+    def __init__(self, table: Table) -> None:
+        self._visit = table.column("session_id")
+        self._names = list(table.rows[0]) if table.rows else []
+        self._rows: dict[str, list] = {}
+        for row in table.rows:
+            self._rows.setdefault(with_prefix(row[table.column("participant_id")], "sub-"), []).append(row)
+
+    def of(self, session: Session) -> dict[str, str | None]:
+        """Every column; cells of the visit before those of the person, None where nothing is known."""
+        rows = self._rows.get(session[0], [])
+        if self._visit is not None and session[1] is not None:
+            own = [row for row in rows if not is_missing(row[self._visit]) and with_prefix(row[self._visit], "ses-") == session[1]]
+            rows = own or rows
+        return {name: next((row[name] for row in rows if not is_missing(row[name])), None) for name in self._names}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = None if is_missing(text) else float(text or "")
+    except ValueError:
+        return None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out, problems) -> ImageTable:
+    if not rows:
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in Counter(reason for _, reason in left_out).items())
+        raise BadDataset(f"No session can be trained on ({reasons}).")
+    wanted = place.contract
+    contract = _first_contract([row["path"] for row in rows], wanted)
+    if wanted.derivative.startswith("modulated") or any(step.name in SKULL_STEPS for step in place.steps):
+        contract = replace(contract, stripped=None)
+    return ImageTable(
+        participants=tuple(row["participant"] for row in rows),
+        sessions=tuple(row["session"] for row in rows),
+        ages=np.array([row["age"] for row in rows], dtype=float),
+        paths=tuple(row["path"] for row in rows),
+        contract=contract,
+        sexes=tuple(row["sex"] for row in rows),
+        sites=tuple(row["site"] for row in rows),
+        groups=tuple(row["group"] for row in rows),
+        datasets=tuple(dict.fromkeys(names)),
+        left_out=tuple(left_out),
+        problems=tuple(problems),
+    )
+
+
+def _first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
+    """What the first image that can be read is; the error of the first if none can."""
+    first: UnusableInput | None = None
+    for path in paths:
+        try:
+            return contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
+        except UnusableInput as error:
+            first = first or error
+    raise first or BadDataset("There are no images.")
+
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+def same_person(name: str) -> str:
+    """A participant as split files name it: with ``sub-``, after the number of the dataset if there is one.
+
+    >>> same_person("01"), same_person("2:sub-01")
+    ('sub-01', '2:sub-01')
+    """
+    head, colon, tail = name.rpartition(":")
+    return f"{head}{colon}{with_prefix(tail, 'sub-')}"

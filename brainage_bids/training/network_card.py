@@ -1,0 +1,133 @@
+"""The folder and the card of a network that was trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from brainage_bids import __version__
+from brainage_bids.models.card import Errors, ModelCard, Training
+from brainage_bids.models.registry import ModelFolder
+from brainage_bids.training.cache import Cache
+from brainage_bids.training.folder import EXAMPLE_PEOPLE, About, describe_ages, measure
+from brainage_bids.training.images import ImageTable
+from brainage_bids.training.loop import HISTORY
+from brainage_bids.training.network_folder import write_network
+from brainage_bids.training.network_train import LEVEL, HeldOut, Setup, Trained
+
+HISTORY_FILE = "history.tsv"
+
+
+def write_trained(
+    out: Path,
+    trained: Trained,
+    held_out: HeldOut,
+    setup: Setup,
+    table: ImageTable,
+    cache: Cache,
+    about: About,
+    *,
+    used: np.ndarray,
+    seeds: tuple[int, ...],
+    minutes: float,
+    start: str = "",
+    overwrite: bool = False,
+) -> ModelFolder:
+    """Write the model folder of a network with the card of its training.
+
+    Parameters
+    ----------
+    out : Path
+    trained, held_out, setup, table, cache
+        As they come from ``network_train``.
+    about : About
+    used : ndarray of int
+        Rows on which the network was trained or its epoch chosen.
+    seeds : tuple of int
+    minutes : float
+        Of the whole run.
+    start : str
+        Name of the model it started from, empty for none.
+    overwrite : bool
+
+    Raises
+    ------
+    BadConfiguration
+        If the place is taken.
+    """
+    rows = used.tolist()
+    contract = setup.place.contract
+    mean = cache.mean_cells(rows)
+    top = float(np.abs(mean).max())
+    mean = mean if top < 6e4 else mean * (1000.0 / top)  # half precision ends at 65,504; a correlation sees no factor
+    model = replace(
+        trained.model,
+        net=trained.model.net.to("cpu"),
+        residual_sd=trained.validation_rmse,
+        mean_cells={contract.key: mean},
+        similarity={contract.key: cache.similarity_limit(rows)},
+    )
+    oldest = used[np.argsort(table.ages[used], kind="stable")][-max(1, min(EXAMPLE_PEOPLE, len(used) // 2)) :]
+    part = table.keep(rows, {})
+    kept = {HISTORY_FILE: history_text(trained.fitted.history).encode()}
+
+    def make_card(files: Mapping[str, str]) -> ModelCard:
+        return _card(setup, part, held_out, about, seeds, minutes, start, files)
+
+    example = {contract.key: cache.mean_cells(oldest.tolist())}
+    return write_network(out, model, make_card, example=example, kept=kept, overwrite=overwrite)
+
+
+def history_text(history: tuple[Mapping[str, float], ...]) -> str:
+    """The history as a tsv.
+
+    >>> line = {"epoch": 1, "rate": 0.001, "train_loss": 9.5, "validation_mae": 8.25, "seconds": 2.0, "volumes_per_s": 50.0}
+    >>> history_text((line,)).splitlines()[1].split()
+    ['1', '0.001', '9.5', '8.25', '2', '50']
+    """
+    lines = ["\t".join(HISTORY), *("\t".join(f"{line[name]:.6g}" for name in HISTORY) for line in history)]
+    return "\n".join(lines) + "\n"
+
+
+def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seeds, minutes: float, start: str, files) -> ModelCard:
+    metrics = held_out.metrics
+    measures = {name: measure(getattr(metrics, name), held_out.intervals[name]) for name in held_out.intervals}
+    begun = f"started from the model {start}, frozen: {setup.freeze}; " if start else ""
+    recipe = setup.recipe
+    return ModelCard(
+        name=about.name,
+        kind=setup.kind,
+        version=about.version,
+        created=about.created,
+        inputs=(setup.place.contract,),
+        training=Training(
+            datasets=table.datasets,
+            n=table.n_people,
+            sessions=len(table.ages),
+            ages=describe_ages(table.ages),
+            split=f"{begun}{held_out.by}; loss {recipe.loss}, {recipe.optimiser} {recipe.rate:g}, batches of {recipe.batch}",
+            seeds=seeds,
+            device=setup.device,
+            software=f"brainage_bids {__version__}",
+            sites=tuple(table.people_by(table.sites)),
+            sexes=table.people_by(table.sexes),
+            groups=table.people_by(table.groups),
+            minutes=round(minutes, 2),
+        ),
+        errors=Errors(
+            by=held_out.by,
+            n=metrics.n,
+            p_guess=held_out.test.p,
+            permutations=held_out.test.n_permutations,
+            coverage=held_out.coverage,
+            coverage_level=LEVEL,
+            **measures,
+        ),
+        files=files,
+        licence=about.licence,
+        citation=about.citation,
+        limits=about.limits,
+    )

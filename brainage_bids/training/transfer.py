@@ -1,0 +1,76 @@
+"""Starting a network from another one, and holding parts of it still."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from brainage_bids.models.nets.base import AgeNet
+from brainage_bids.models.network import NetworkModel, load_state, state_arrays
+from brainage_bids.models.preparation import steps_to_json
+from brainage_bids.records import BadConfiguration
+
+FREEZE = ("none", "convolutions", "all-but-last")
+
+
+def frozen_parts(net: AgeNet, freeze: str) -> list[nn.Module]:
+    """The parts of a network that do not learn; BadConfiguration for a word that is not in `FREEZE`."""
+    if freeze not in FREEZE:
+        raise BadConfiguration(f"{freeze!r} cannot be frozen; known are {', '.join(FREEZE)}.")
+    return {"none": [], "convolutions": [net.convolutions], "all-but-last": [net.convolutions, net.dense]}[freeze]
+
+
+def hold(net: AgeNet, freeze: str) -> None:
+    """Switch off learning of the frozen parts; call once, before an optimiser is made."""
+    for part in frozen_parts(net, freeze):
+        part.requires_grad_(False)
+
+
+def to_training(net: AgeNet, freeze: str) -> None:
+    """Training mode, in which frozen parts stay in eval mode: their batch norm uses and keeps the statistics it has."""
+    net.train()
+    for part in frozen_parts(net, freeze):
+        part.eval()
+
+
+def start_from(net: AgeNet, source: NetworkModel, wanted: NetworkModel) -> None:
+    """Copy the weights of a model into a network; a head of another form stays as it is.
+
+    Parameters
+    ----------
+    net : AgeNet
+        To be trained.
+    source : NetworkModel
+        Where it starts.
+    wanted : NetworkModel
+        What it is to be: kind, inputs and steps.
+
+    Raises
+    ------
+    BadConfiguration
+        If the model is of another kind, was trained on another image, grid or intensity rule, or its layers differ.
+    """
+    if source.kind != wanted.kind:
+        raise BadConfiguration(f"A network {wanted.kind} cannot start from one of kind {source.kind}.")
+    for ours, theirs in zip(wanted.inputs, source.inputs, strict=False):
+        if (ours.shape, ours.affine) != (theirs.shape, theirs.affine):
+            grids = " and ".join("×".join(map(str, contract.shape)) for contract in (theirs, ours))
+            raise BadConfiguration(f"The model to start from was made for another grid than these images ({grids} voxels).")
+        if ours.key != theirs.key:
+            raise BadConfiguration(f"The model to start from looks at {theirs.key}, these images are {ours.key}.")
+    if steps_to_json(source.steps) != steps_to_json(wanted.steps):
+        raise BadConfiguration("The model to start from was trained with another intensity rule or crop; choose the same --input.")
+    arrays = state_arrays(source.net)
+    own = state_arrays(net)
+    arrays = {name: _summed(value, own.get(name)) for name, value in arrays.items()}
+    if {name for name in arrays if name.startswith("head.")} != {name for name in own if name.startswith("head.")}:
+        arrays = {name: value for name, value in arrays.items() if not name.startswith("head.")}
+        arrays |= {name: value for name, value in own.items() if name.startswith("head.")}
+    load_state(net, arrays)
+
+
+def _summed(value: np.ndarray, own: np.ndarray | None) -> np.ndarray:
+    """A first kernel of several channels for a network of one: summed over them (Pacheco 2023)."""
+    if own is not None and value.ndim == own.ndim > 2 and own.shape[1] == 1 < value.shape[1] and own.shape[0] == value.shape[0]:
+        return value.sum(axis=1, keepdims=True)
+    return value

@@ -1,0 +1,96 @@
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from brainage_bids.cli.models import main
+from brainage_bids.models import fetch, load_model
+from brainage_bids.models.card import InputContract
+from brainage_bids.models.inputs import NetInput
+from brainage_bids.models.nets import build_net
+from brainage_bids.models.preparation import Step
+from brainage_bids.models.registry import open_model
+
+AFFINE = ((1.5, 0.0, 0.0, 0.0), (0.0, 1.5, 0.0, 0.0), (0.0, 0.0, 1.5, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.fixture(autouse=True)
+def toy_input(monkeypatch):
+    """A small grid in place of the published ones."""
+    contract = InputContract("t1w_mni", {"res": "2"}, "T1w", "MNI152NLin2009aSym", "nonlinear", (1.5,) * 3, (9, 12, 8), AFFINE, "preproc")
+    small = NetInput(contract, (Step("mean"),))
+    monkeypatch.setattr("brainage_bids.models.inputs.INPUTS", {"toy": small, "sfcnukb": small, "brain2uint8": small})
+
+
+@pytest.fixture
+def sfcn_file(tmp_path):
+    net = build_net("sfcn", {"shape": (9, 12, 8), "widths": (2, 3), "bins": {"low": 42, "width": 1, "count": 40, "sigma": 1}})
+    names = (("convolutions.", "module.feature_extractor."), ("head.layer.conv.", "module.classifier.conv_6."))
+    state = {}
+    for name, value in net.state_dict().items():
+        for ours, theirs in names:
+            if name.startswith(ours):
+                state[theirs + name.removeprefix(ours)] = value
+    torch.save(state, tmp_path / "sfcn.p")
+    return tmp_path / "sfcn.p", net.eval()
+
+
+def test_import_sfcn(sfcn_file, tmp_path, capsys):
+    path, net = sfcn_file
+    words = ["--train-ages", "44", "80", "--train-n", "100", "--mae", "2.1", "--licence", "MIT"]
+    assert main(["import", str(path), "--kind", "sfcn", *words, "--to", str(tmp_path / "theirs")]) == 0
+    card = open_model(tmp_path / "theirs").card
+    assert (card.kind, card.licence, card.training.n, card.errors.mae.value) == ("sfcn", "MIT", 100, 2.1)
+    assert (card.training.ages.low, card.training.ages.mean) == (44.0, None)
+    image = np.random.default_rng(0).random((9, 12, 8), dtype=np.float32)
+    with torch.no_grad():
+        age, sd = net.head.age(net(torch.from_numpy(image / image.mean())[None, None]))
+    reading = load_model(tmp_path / "theirs").predict_array(image)
+    assert (reading.brain_age, reading.sd) == (pytest.approx(float(age), abs=1e-4), pytest.approx(float(sd), abs=1e-4))
+    assert main(["verify", str(tmp_path / "theirs")]) == 0
+    assert main(["self-test", str(tmp_path / "theirs")]) == 0
+    assert "passed" in capsys.readouterr().out
+    again = ["import", str(path), "--kind", "sfcn", *words, "--to", str(tmp_path / "theirs")]
+    assert main(again) == 78
+    assert "already holds a model" in capsys.readouterr().err
+    assert main([*again, "--overwrite", "--first-bin", "20"]) == 0
+    assert load_model(tmp_path / "theirs").predict_array(image).brain_age == pytest.approx(float(age) - 22, abs=1e-4)
+
+
+def test_import_of_a_keras_file(tmp_path, capsys):
+    path, generator = tmp_path / "x.weights.h5", np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        shapes = {"conv3d": (3, 3, 3, 1, 2), "conv3d_1": (1, 1, 1, 2, 3), "dense": (3 * 3 * 2 * 3, 4), "dense_1": (4, 1)}
+        for name, shape in shapes.items():
+            group = file.create_group(f"layers/{name}/vars")
+            group["0"], group["1"] = generator.normal(size=shape), generator.normal(size=shape[-1])
+    words = ["--train-ages", "18", "82", "--train-n", "9", "--rmse", "5", "--to", str(tmp_path / "theirs")]
+    assert main(["import", str(path), "--kind", "mrinet", *words]) == 0
+    reading = load_model(tmp_path / "theirs").predict_array(generator.random((9, 12, 8), dtype=np.float32))
+    assert np.isfinite(reading.brain_age)
+    assert reading.sd == 5.0
+    assert main(["import", str(path), "--kind", "sfcn", *words, "--overwrite"]) == 78
+    assert "plain weights" in capsys.readouterr().err
+
+
+def test_fetch(sfcn_file, tmp_path, monkeypatch, capsys):
+    known = fetch.PUBLISHED["sfcnukb"]
+    got = []
+
+    def download(address, to, *, sha256, progress):
+        got.append(address)
+        to.write_bytes(sfcn_file[0].read_bytes())
+        progress(10, 10)
+        return "a" * 64
+
+    monkeypatch.setattr("brainage_bids.models.fetch.download", download)
+    assert main(["fetch", "sfcnukb", "--to", str(tmp_path / "ukb")]) == 0
+    card = open_model(tmp_path / "ukb").card
+    assert got == [known.address]
+    assert (card.licence, card.training.n, card.errors.n) == ("MIT", 12949, 1036)
+    printed = capsys.readouterr()
+    assert "licence MIT" in printed.out
+    assert "publish none to compare with" in printed.out
+    assert "MB" in printed.err
+    assert main(["fetch", "secret", "--to", str(tmp_path / "x")]) == 78
+    assert "may be fetched" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainage_bids.bids.names import derivative_path
+from brainage_bids.cli.train import main
+from brainage_bids.models import load_model
+from brainage_bids.models.cardfile import read_card
+from brainage_bids.models.contract import input_paths
+from brainage_bids.models.inference import estimate
+from brainage_bids.models.registry import open_model
+from brainage_bids.models.selftest import run_self_test
+from brainage_bids.records import Session
+from brainage_bids.workflows.stages import STAGES
+
+AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
+SHAPE = (9, 10, 8)
+FAST = ["--epochs", "6", "--rate", "0.02", "--augmentation", "none", "--device", "cpu"]
+
+
+def write_cohort(root: Path, n: int = 24, shape=SHAPE) -> Path:
+    """Grey-matter maps that shrink with age; returns the phenotype table."""
+    generator = np.random.default_rng(0)
+    ages = np.linspace(20, 60, n).round(1)
+    for row, age in enumerate(ages):
+        path = derivative_path(root, "modulated", f"sub-{row:02d}", label="GM")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = 0.5 - 0.2 * (age - 40) / 20 + generator.normal(0, 0.02, shape)
+        nib.save(nib.Nifti1Image(values.astype(np.float32), AFFINE), path)
+    table = root.parent / "participants.tsv"
+    kinds = ["patient" if row % 6 == 5 else "control" for row in range(n)]
+    lines = [f"sub-{row:02d}\t{age}\t{'MF'[row % 2]}\tsite{row % 2}\t{kinds[row]}\t{100 - age}" for row, age in enumerate(ages)]
+    table.write_text("\n".join(["participant_id\tage\tsex\tsite\tgroup\tscore", *lines]) + "\n")
+    return table
+
+
+@pytest.fixture
+def people(tmp_path):
+    root = tmp_path / "out"
+    return root, write_cohort(root)
+
+
+def run(people, out, kind, *more):
+    return main([str(people[0]), "--phenotype", str(people[1]), "--out", str(out), "--model", kind, *FAST, *more])
+
+
+def rows_of(path):
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def test_from_derivatives_to_a_model_that_the_app_uses(people, tmp_path, capsys):
+    out = tmp_path / "models" / "toy"
+    words = ["--split-parts", "--runs", "2", "--export-features", "--where", "group == 'control'", "--licence", "CC0-1.0"]
+    assert run(people, out, "resnet", *words) == 0
+    card = read_card(out / "model.toml")
+    assert (card.name, card.kind, card.licence, card.training.seeds, card.training.device) == ("toy", "resnet", "CC0-1.0", (1, 2), "cpu")
+    assert card.training.sexes["F"] + card.training.sexes["M"] == card.training.n == 18
+    assert card.training.minutes > 0
+    assert card.errors.mae.value < card.errors.mae_guess.value
+    assert run_self_test(open_model(out)).passed
+    printed = capsys.readouterr()
+    assert "mean absolute error of 2 runs" in printed.out
+    assert "left out, the condition does not hold: 4" in printed.out
+    assert "packing images: 20 of 20" in printed.err
+    assert "volumes/s" in printed.err
+    beside = tmp_path / "models" / "toy_cv"
+    predicted = rows_of(beside / "cv_predictions.tsv")
+    mae = np.mean([abs(float(row["brain_age"]) - float(row["age"])) for row in predicted])
+    assert mae == pytest.approx(card.errors.mae.value, abs=1e-3)
+    assert len(rows_of(beside / "features.tsv")[0]) == 257
+    split = {row["participant_id"]: row["split"] for row in rows_of(beside / "split.tsv")}
+    assert {row["participant_id"] for row in predicted} == {name for name, part in split.items() if part == "test"}
+    assert len(rows_of(out / "history.tsv")) <= 6
+    assert (beside / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert set(predicted[0]) <= set(json.loads((beside / "cv_predictions.json").read_text()))
+    # as the app asks for it
+    session = Session("sub-03", None, {})
+    names = {"_".join([o.key, *(v for _, v in o.entities)]): o.path(people[0], session) for o in STAGES["template"]}
+    found = estimate(out, names, {}, age=26.1)
+    files = input_paths(card, people[0], "sub-03", None)
+    reading = load_model(out).predict_array(nib.load(files["modulated_GM"]).get_fdata(dtype=np.float32))
+    assert (found.brain_age, found.flags) == (pytest.approx(reading.brain_age, abs=1e-4), ())
+    assert found.low < 26.1 < found.high
+
+
+def test_the_same_command_again_gives_the_same_weights_without_training(people, tmp_path, capsys):
+    out = tmp_path / "toy"
+    assert run(people, out, "resnet", "--folds", "3", "--repeats", "1") == 0
+    first = read_card(out / "model.toml").files["weights.safetensors"]
+    assert "epoch 1:" in capsys.readouterr().err
+    assert run(people, out, "resnet", "--folds", "3", "--repeats", "1", "--overwrite") == 0
+    assert "epoch" not in capsys.readouterr().err  # checkpoints of finished networks
+    assert read_card(out / "model.toml").files["weights.safetensors"] == first
+    assert run(people, tmp_path / "fresh", "resnet", "--folds", "3", "--repeats", "1", "--name", "toy") == 0
+    assert read_card(tmp_path / "fresh" / "model.toml").files["weights.safetensors"] == first
+    assert len(rows_of(tmp_path / "toy_cv" / "cv_predictions.tsv")) == 24
+
+
+def test_transfer_keeps_the_convolutions(people, tmp_path, capsys):
+    assert run(people, tmp_path / "first", "resnet", "--split-parts") == 0
+    split = str(tmp_path / "first_cv" / "split.tsv")
+    words = ["--init", str(tmp_path / "first"), "--freeze", "convolutions", "--split-file", split, "--seed", "7"]
+    assert run(people, tmp_path / "second", "resnet", *words) == 0
+    first, second = (load_model(tmp_path / name).net.state_dict() for name in ("first", "second"))
+    same = {name: bool((first[name] == second[name]).all()) for name in first if "num_batches" not in name}
+    assert all(value for name, value in same.items() if name.startswith("convolutions."))
+    assert not all(value for name, value in same.items() if not name.startswith("convolutions."))
+    assert "frozen: convolutions" in read_card(tmp_path / "second" / "model.toml").training.split
+    other = tmp_path / "other" / "out"
+    table = write_cohort(other, 12, (9, 10, 9))
+    capsys.readouterr()
+    assert run((other, table), tmp_path / "third", "resnet", "--init", str(tmp_path / "first"), "--folds", "2") == 78
+    assert "made for another grid than these images (9×10×8 and 9×10×9 voxels)" in capsys.readouterr().err
+    assert run(people, tmp_path / "third", "mrinet", "--input", "grey", "--init", str(tmp_path / "first")) == 78
+    assert "cannot start from one of kind resnet" in capsys.readouterr().err
+
+
+def test_another_target(people, tmp_path):
+    assert run(people, tmp_path / "toy", "mrinet", "--input", "grey", "--target", "score", "--split-parts", "--loss", "mae") == 0
+    ages = read_card(tmp_path / "toy" / "model.toml").training.ages
+    assert 40 <= ages.low < ages.high <= 80
+
+
+def test_unreadable_images(people, tmp_path, capsys):
+    root, _ = people
+    paths = [derivative_path(root, "modulated", f"sub-{row:02d}", label="GM") for row in (2, 3)]
+    paths[0].write_bytes(b"no image")
+    nib.save(nib.Nifti1Image(np.ones((9, 10, 9), np.float32), AFFINE), paths[1])
+    assert run(people, tmp_path / "toy", "resnet", "--split-parts") == 65
+    message = capsys.readouterr().err
+    assert "2 images cannot be trained on" in message
+    assert "sub-02" in message
+    assert "the shape 9×10×8 is needed and it has 9×10×9" in message
+    assert "--allow-missing" in message
+    assert not (tmp_path / "toy").exists()
+    assert run(people, tmp_path / "toy", "resnet", "--split-parts", "--allow-missing") == 0
+    assert "sub-03" in capsys.readouterr().out
+
+
+def sentence(people, tmp_path, capsys, kind, *more):
+    code = run(people, tmp_path / "toy", kind, *more)
+    assert not (tmp_path / "toy").exists()
+    return code, capsys.readouterr().err
+
+
+def test_bad_input_is_one_sentence(people, tmp_path, capsys):
+    root, table = people
+    cases = [
+        (("resnet", "--folds", "24", "--repeats", "1", "--where", "age < 24"), 65, "cannot be cross-validated in 24 folds"),
+        (("resnet", "--split-parts", "--where", "age < 30"), 65, "cannot be divided 8:1:1"),
+        (("resnet", "--where", "age <"), 78, "cannot be read; write for example"),
+        (("resnet", "--where", "iq > 3"), 78, "asks for the column 'iq'"),
+        (("resnet", "--target", "iq"), 78, "has no column 'iq'"),
+        (("resnet", "--where", "age > 99"), 65, "No session can be trained on"),
+        (("vgg8", "--input", "grey"), 78, "too small"),
+        (("vgg8",), 65, "holds no images t1w_mni_1"),
+        (("resnet", "--input", "colour"), 78, "no input 'colour'"),
+        (("resnet", "--loss", "kl"), 78, "goes with a network that says bins"),
+        (("resnet", "--rate", "-1"), 78, "the rate above zero"),
+        (("resnet", "--device", "tpu"), 78, "is not there; give --device cpu"),
+        (("resnet", "--init", "nobody"), 78, "There is no model 'nobody'"),
+        (("resnet", "--split-file", str(root / "none.tsv")), 78, "cannot be read"),
+    ]
+    for words, code, message in cases:
+        found = sentence(people, tmp_path, capsys, *words)
+        assert (found[0], message in found[1]) == (code, True), (words, found)
+        assert "Traceback" not in found[1]
+    table.write_text("participant_id\tage\n" + "\n".join(f"sub-{row:02d}\t40" for row in range(24)) + "\n")
+    assert "have the same age" in sentence(people, tmp_path, capsys, "resnet")[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model", "gpr", "--rate", "1"],
+        ["--model", "gpr", "--freeze", "convolutions"],
+        ["--model", "resnet", "--freeze", "convolutions"],
+        ["--model", "resnet", "--split-parts", "--split-file", "x.tsv"],
+        ["--model", "resnet", "--runs", "2"],
+        ["--model", "resnet", "--mapping", "x.tsv"],
+    ],
+)
+def test_options_that_do_not_go_together(words, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["out", "--phenotype", "p.tsv", "--out", str(tmp_path / "toy"), *words])
+    assert stopped.value.code == 64

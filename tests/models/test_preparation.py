@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from brainage_bids.imaging.grids import GRIDS
+from brainage_bids.imaging.intensity import by_mean, by_top_mean
+from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input
+from brainage_bids.models.nets import NETS
+from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
+from brainage_bids.records import BadConfiguration, UnusableInput
+
+PUBLISHED = {
+    "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
+    "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_published_grids(name):
+    assert prepared_shape(INPUTS[name].contract.shape, INPUTS[name].steps) == PUBLISHED[name]
+    assert steps_from_json(steps_to_json(INPUTS[name].steps)) == INPUTS[name].steps
+
+
+def test_every_network_has_an_input():
+    assert set(DEFAULT_INPUT) == set(NETS)
+    assert net_input("vgg8", "mni2") is INPUTS["mni2"]
+    with pytest.raises(BadConfiguration, match="no input 'mni3'"):
+        net_input("vgg8", "mni3")
+
+
+def test_the_box_of_fsl():
+    """FSL's MNI152 at 1 mm: voxel (90, 126, 72) from the left is the origin, 182×218×182."""
+    origin = [np.argmin(np.abs(GRIDS["1"].origin_mm[axis] + np.arange(GRIDS["1"].shape[axis]))) for axis in range(3)]
+    start = INPUTS["mni1"].steps[0].values["start"]
+    assert tuple(a - b for a, b in zip(origin, start, strict=True)) == (91, 126, 72)
+
+
+def test_sfcn_by_hand():
+    contract = INPUTS["sfcnukb"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    found, _ = prepare(data, contract, INPUTS["sfcnukb"].steps)
+    brain = template_probability("brain", contract.shape, contract.affine) >= 0.5
+    fsl = np.where(brain, data, 0)[7:189, 8:226, :182]
+    expected = by_mean(fsl)[11:171, 13:205, 11:171][::-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert 1200 < brain.sum() / 1e3 < 2200  # mL of a brain with its fluid
+
+
+def test_top_mean_is_of_the_box_alone():
+    contract = INPUTS["mni1"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    data[0] = 1e6  # outside the box
+    found, _ = prepare(data, contract, INPUTS["mni1"].steps)
+    np.testing.assert_allclose(found, by_top_mean(data[7:189, 8:226, :182]))
+
+
+def test_uint8_finds_white_matter_and_says_what_was_clipped():
+    contract = INPUTS["brain2uint8"].contract
+    white = template_probability("white", contract.shape, contract.affine)
+    data = (20 + 400 * white + np.random.default_rng(0).normal(0, 3, contract.shape)).astype(np.float32)
+    data[40, 50, 40:44] = 9000
+    found, clipped = prepare(data, contract, INPUTS["brain2uint8"].steps)
+    inside = found[white > 0.98]
+    assert np.median(inside) * 255 == pytest.approx(73, abs=1.5)
+    assert clipped == pytest.approx(4 / data.size)
+    np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+
+
+def test_refusals():
+    contract = INPUTS["mni2"].contract
+    with pytest.raises(UnusableInput, match="does not fit the input t1w_mni_2"):
+        prepare(np.zeros((3, 3, 3)), contract, ())
+    with pytest.raises(UnusableInput, match="cannot be scaled"):
+        prepare(np.zeros(contract.shape), contract, INPUTS["mni2"].steps)
+    with pytest.raises(BadConfiguration, match="no step 'sharpen'"):
+        Step("sharpen")
+    with pytest.raises(BadConfiguration, match="does not lie in a grid"):
+        prepared_shape((9, 9, 9), [Step("crop", {"start": (0, 0, 0), "stop": (9, 9, 10)})])
+    with pytest.raises(BadConfiguration, match="flip must be the last"):
+        steps_from_json([{"step": "flip", "axis": 0}, {"step": "mean"}])

@@ -1,0 +1,127 @@
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainage_bids.bids.names import derivative_path
+from brainage_bids.imaging.intensity import by_mean
+from brainage_bids.models.features import block_means
+from brainage_bids.models.inputs import net_input
+from brainage_bids.models.preparation import Step
+from brainage_bids.records import BadDataset
+from brainage_bids.training import cache as cache_module
+from brainage_bids.training.cache import pack
+from brainage_bids.training.images import find_images
+
+AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
+SHAPE = (6, 7, 8)
+
+
+def write(root, name, values, session=None):
+    path = derivative_path(root, "modulated", name, session, label="GM")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values.astype(np.float32), AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def people(tmp_path):
+    generator = np.random.default_rng(0)
+    values = generator.gamma(2, 1, (5, *SHAPE)).astype(np.float32)
+    for row in range(5):
+        write(tmp_path / "out", f"sub-{row}", values[row])
+    lines = [f"sub-{row}\t{20 + row}\t{'FM'[row % 2]}\ta" for row in range(5)]
+    (tmp_path / "p.tsv").write_text("\n".join(["participant_id\tage\tsex\tsite", *lines]) + "\n")
+    return tmp_path, values
+
+
+def table_of(root):
+    return find_images([root / "out"], [root / "p.tsv"], net_input("resnet"))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("uint8", 1 / 255)])
+def test_packed_values_are_the_prepared_ones(people, dtype, tolerance):
+    root, values = people
+    steps = (Step("mean"), Step("crop", {"start": (0, 1, 2), "stop": (6, 7, 8)}))
+    table, cache = pack(table_of(root), steps, root / "work", dtype=dtype)
+    assert cache.volumes.dtype == np.dtype(dtype)
+    assert isinstance(cache.volumes, np.memmap)
+    for row in range(5):
+        expected = by_mean(values[row])[:, 1:, 2:]
+        np.testing.assert_allclose(cache.read(row), expected, atol=tolerance * expected.max())
+        np.testing.assert_allclose(cache.cells[row], block_means(values[row], (1.5,) * 3), rtol=1e-6)
+    np.testing.assert_allclose(cache.mean_cells([1, 3]), (cache.cells[1] + cache.cells[3]) / 2, rtol=1e-6)
+    assert table.participants == tuple(f"sub-{row}" for row in range(5))
+
+
+def test_packed_once_and_again_when_a_file_changes(people, monkeypatch):
+    root, values = people
+    calls = []
+    real = cache_module.check_image
+    monkeypatch.setattr(cache_module, "check_image", lambda *args: calls.append(args) or real(*args))
+    for _ in range(2):
+        pack(table_of(root), (), root / "work")
+    assert len(calls) == 5
+    pack(table_of(root), (Step("mean"),), root / "work")
+    assert len(calls) == 10
+    write(root / "out", "sub-2", values[2] * 2)
+    _, cache = pack(table_of(root), (), root / "work")
+    assert len(calls) == 15
+    np.testing.assert_allclose(cache.read(2), values[2] * 2, rtol=1e-3)
+
+
+def test_a_pack_that_was_broken_off_leaves_nothing(people, monkeypatch):
+    root, _ = people
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        pack(table_of(root), (), root / "work")
+    assert list((root / "work").iterdir()) == []
+
+
+def test_odd_images_are_named_or_left_out(people):
+    root, values = people
+    write(root / "out", "sub-1", np.full(SHAPE, np.nan))
+    write(root / "out", "sub-3", values[3] * 1e9)
+    with pytest.raises(BadDataset, match=r"2 images cannot be trained on: .*sub-1.*not finite.*sub-3.*too many for half precision"):
+        pack(table_of(root), (), root / "work")
+    told = []
+    table, cache = pack(table_of(root), (), root / "work", allow_missing=True, progress=lambda *now: told.append(now))
+    assert table.participants == ("sub-0", "sub-2", "sub-4")
+    assert table.ages.tolist() == [20, 22, 24]
+    assert table.sexes == ("F", "F", "F")
+    assert [name for name, _ in table.left_out] == ["sub-1", "sub-3"]
+    np.testing.assert_allclose(cache.read(1), values[2], rtol=1e-3)
+    with pytest.raises(BadDataset, match="Give --allow-missing"):
+        pack(table_of(root), (), root / "work")  # the pack is there, and still says what is missing
+
+
+def test_the_first_image_may_be_broken(people):
+    root, _ = people
+    derivative_path(root / "out", "modulated", "sub-0", label="GM").write_bytes(b"x")
+    table, _ = pack(table_of(root), (), root / "work", allow_missing=True)
+    assert table.participants[0] == "sub-1"
+
+
+def test_similarity_limit(people):
+    _, cache = pack(table_of(people[0]), (), people[0] / "work")
+    mean = cache.cells.mean(axis=0).ravel()
+    lowest = min(np.corrcoef(cells.ravel(), mean)[0, 1] for cells in cache.cells)
+    assert cache.similarity_limit(range(5)) == pytest.approx(1 - 2 * (1 - lowest), abs=1e-6)
+
+
+def test_sessions_datasets_and_conditions(people):
+    root, values = people
+    for visit in ("ses-1", "ses-2"):
+        write(root / "two", "sub-0", values[0], visit)
+    write(root / "two", "sub-9", values[0], "ses-1")
+    (root / "q.tsv").write_text("participant_id\tsession_id\tage\tgroup\nsub-0\tses-1\t50\tx\nsub-0\tses-2\t52\ty\nsub-9\tses-1\tn/a\tx\n")
+    phenotype = [root / "p.tsv", root / "q.tsv"]
+    both = find_images([root / "out", root / "two"], phenotype, net_input("resnet"))
+    assert both.participants[-2:] == ("2:sub-0", "2:sub-0")
+    assert both.ages[-2:].tolist() == [50, 52]
+    assert (both.n_people, both.left_out) == (6, (("2:sub-9_ses-1", "no age"),))
+    one = find_images([root / "two"], [root / "q.tsv"], net_input("resnet"), where="group == 'y'", group_column="group")
+    assert (one.sessions, one.groups) == (("ses-2",), ("y",))
