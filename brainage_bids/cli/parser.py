@@ -64,7 +64,7 @@ def build_parser() -> Parser:
 def _add_selection(group) -> None:
     group.add_argument("--participant-label", nargs="+", action="extend", metavar="LABEL", help="with or without sub-")
     group.add_argument("--session-label", nargs="+", action="extend", metavar="LABEL", help="with or without ses-")
-    group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help="further entities a scan must have, under the key t1w")
+    group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help="further entities of scans, under t1w, flair, swi")
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index of the dataset here")
     group.add_argument("--skip-bids-validation", action="store_true", help="accepted; a raw dataset is never validated as a whole")
     group.add_argument("-d", "--derivatives", nargs="+", action="extend", metavar="[NAME=]PATH",
