@@ -7,15 +7,21 @@ import yaml
 import brainage_bids.reports.boilerplate as boilerplate
 from brainage_bids.reports.boilerplate import DEFAULT_STEPS, model_notes, model_steps, write_citation, write_methods
 
-METHODS, REFERENCES = boilerplate._read("methods.yml"), boilerplate._read("references.yml")
+METHODS, GROUP, REFERENCES = (boilerplate._read(f"{name}.yml") for name in ("methods", "group_methods", "references"))
 
 
 def cited(text):
     return {key.strip().lstrip("@") for bracket in re.findall(r"\[@([^\]]+)\]", text) for key in bracket.split(";")}
 
 
+def texts_of(tree):
+    """All strings of nested mappings."""
+    return [tree] if isinstance(tree, str) else [text for branch in tree.values() for text in texts_of(branch)]
+
+
 def test_every_citation_has_its_reference_and_every_reference_is_cited():
-    assert set().union(*(cited(step["text"]) for step in METHODS.values())) == set(REFERENCES)
+    texts = [step["text"] for step in METHODS.values()] + texts_of(GROUP)
+    assert set().union(*map(cited, texts)) == set(REFERENCES)
 
 
 def test_references_are_complete():
