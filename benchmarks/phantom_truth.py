@@ -20,23 +20,10 @@ import SimpleITK as sitk
 
 from brainage_bids.cli.console import print_table
 from brainage_bids.imaging.rigid import rigid_error
+from brainage_bids.phantoms.ageing import STRUCTURES
 
-STRUCTURES = {
-    "cortical_grey": (3, 42),
-    "white": (2, 41),
-    "ventricles": (4, 5, 43, 44),
-    "cerebellar_grey": (8, 47),
-    "cerebellar_white": (7, 46),
-    "thalamus": (10, 49),
-    "caudate": (11, 50),
-    "putamen": (12, 51),
-    "pallidum": (13, 52),
-    "hippocampus": (17, 53),
-    "amygdala": (18, 54),
-}
-"""Codes of BrainageAseg by column of the truth."""
 GREY = ("cortical_grey", "subcortical_grey", "cerebellar_grey")
-TISSUES = {"grey matter": (3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58), "white matter": (2, 41, 7, 46)}
+TISSUES = {"grey matter": tuple(code for name in GREY for code in STRUCTURES[name]), "white matter": (2, 41, 7, 46)}
 BRAIN_FROM, BRAIN_TO = 2, 255
 """Codes of the true labels that are brain or its ventricles."""
 
