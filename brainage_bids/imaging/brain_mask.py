@@ -45,7 +45,7 @@ def mask_of_stripped(image: np.ndarray) -> np.ndarray:
     return filled(largest_piece(image > 0))
 
 
-def find_brain(image: np.ndarray, affine: np.ndarray, *, threads: int = 1, atlas: Atlas | None = None) -> np.ndarray:
+def find_brain(image: np.ndarray, affine: np.ndarray, *, threads: int = 1, sloppy: bool = False, atlas: Atlas | None = None) -> np.ndarray:
     """First brain mask of a whole head of any contrast: the coarse fit of `rough_fit`, read on the scan's grid.
 
     It bounds the bias field and the first registration. `tissues.segment_brain` says later, on the full grid and beyond this
@@ -59,6 +59,8 @@ def find_brain(image: np.ndarray, affine: np.ndarray, *, threads: int = 1, atlas
         Voxel index to mm.
     threads : int
         Threads of the mixture.
+    sloppy : bool
+        Half as long, for demonstrations.
     atlas : Atlas, optional
         The packaged one by default.
 
@@ -71,7 +73,7 @@ def find_brain(image: np.ndarray, affine: np.ndarray, *, threads: int = 1, atlas
     UnusableInput
         If no brain is found, or one that no human has.
     """
-    fit = fit_roughly(image, affine, threads=threads, atlas=atlas)
+    fit = fit_roughly(image, affine, threads=threads, sloppy=sloppy, atlas=atlas)
     mask = mask_of_fit(fit, image.shape, affine)
     volume = mask.sum() * voxel_volume(affine) / 1000
     if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:

@@ -70,6 +70,8 @@ class Settings:
         Half the thickness of grey shells around the brain that are taken off.
     stride : int
         EM looks at every stride-th voxel along each axis.
+    sampled_mm : float
+        The atlas is averaged over places inside a voxel that are about so far apart.
     """
 
     iterations: int = 25
@@ -81,6 +83,7 @@ class Settings:
     reach: float = 0.004
     shell_mm: float = 2.0
     stride: int = 2
+    sampled_mm: float = 1.5
 
 
 COARSE_MM = 1.2

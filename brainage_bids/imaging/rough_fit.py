@@ -31,6 +31,7 @@ BIAS_ITERATIONS = (20, 20)
 AFFINE_LEVELS = "60x40x0"
 WARP_LEVELS = "40x0x0"
 ROUNDS = 2
+SETTINGS = Settings(stride=1, iterations=15, sampled_mm=np.inf)
 BRIGHTEST = 2.0
 """Intensities are clipped at this multiple of the head's median, so that fat leaves bins of the histogram for the brain."""
 WEIGHTS = {"WM": 1.0, "GM": 0.6, "CSF": 0.25}
@@ -58,7 +59,9 @@ class RoughFit:
     affine: np.ndarray
 
 
-def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = None, threads: int = 1, seed: int = 1) -> RoughFit:
+def fit_roughly(
+    image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = None, threads: int = 1, sloppy: bool = False, seed: int = 1
+) -> RoughFit:
     """Find the brain of a whole head: pose, size, and a coarse segmentation.
 
     Parameters
@@ -71,6 +74,8 @@ def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = 
         The packaged one by default.
     threads : int
         Threads of the mixture; the registrations use one (same input, same bits).
+    sloppy : bool
+        One round, and the first pose that a head can have.
     seed : int
         Of greedy.
 
@@ -86,7 +91,7 @@ def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = 
     if not np.any(image > 0):
         raise UnusableInput(NO_BRAIN)
     atlas = load_atlas() if atlas is None else atlas
-    matrix = _pose(image, affine, atlas, seed)
+    matrix = _pose(image, affine, atlas, seed, sloppy)
     coarse, coarse_affine = _coarser(image, affine, GRID_MM)
     spatial_map = _straight(matrix)
     inside = (inside_at(atlas, coarse.shape, coarse_affine, spatial_map) > 0.5) & (coarse > 0)
@@ -94,9 +99,10 @@ def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = 
         raise UnusableInput(NO_BRAIN)
     coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, iterations=BIAS_ITERATIONS)
     target = _painted({name: atlas.tissue(name) for name in WEIGHTS})
+    atlas = atlas.averaged(GRID_MM)
     try:
         found = _segmented(coarse, coarse_affine, inside, spatial_map, atlas, threads)
-        for _ in range(ROUNDS):
+        for _ in range(1 if sloppy else ROUNDS):
             tissues = _painted(found.tissues)
             matrix = find_affine(target, tissues, coarse_affine, levels=AFFINE_LEVELS, start=matrix, seed=seed)
             warp = find_warp(target, tissues, coarse_affine, matrix, levels=WARP_LEVELS, seed=seed)
@@ -107,7 +113,7 @@ def fit_roughly(image: np.ndarray, affine: np.ndarray, *, atlas: Atlas | None = 
     return RoughFit(spatial_map, found, coarse_affine)
 
 
-def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.ndarray:
+def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int, sloppy: bool) -> np.ndarray:
     """Affine of the whole head, template mm to the person's mm: of two ways the one that shares more information with the atlas.
 
     Mutual information follows a pitched head of any contrast, but runs away where the field of view cuts the head; large patches
@@ -127,6 +133,8 @@ def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.
         matrix = find_affine(guess, scaled, coarse_affine, levels=POSE_LEVELS, metric=metric, seed=seed)
         if not _is_human(matrix):
             continue
+        if sloppy:
+            return matrix
         seen = sample(scaled, coarse_affine, points @ matrix[:3, :3].T + matrix[:3, 3])
         shared = mutual_information(seen, values)
         if shared > most:
@@ -173,7 +181,7 @@ def _coarser(image: np.ndarray, affine: np.ndarray, voxel_mm: float) -> tuple[np
 
 
 def _segmented(image, affine, inside, spatial_map, atlas, threads) -> Segmentation:
-    return segment_brain(image, affine, inside, spatial_map, atlas=atlas, threads=threads, settings=Settings(stride=1, iterations=15))
+    return segment_brain(image, affine, inside, spatial_map, atlas=atlas, threads=threads, settings=SETTINGS)
 
 
 def _painted(tissues: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -19,7 +19,7 @@ from brainage_bids.imaging.crop import Box, bounding_box, crop, paste
 from brainage_bids.imaging.grids import voxel_sizes
 from brainage_bids.imaging.groups import GROUPS, Settings
 from brainage_bids.imaging.pieces import filled, largest_piece
-from brainage_bids.imaging.warps import SpatialMap, field_at, grid_points
+from brainage_bids.imaging.warps import SpatialMap, grid_points
 from brainage_bids.records import UnusableInput
 
 TISSUES = ("GM", "WM", "CSF")
@@ -29,8 +29,6 @@ MOST_NOISE = 2.0
 LESION_SDS = 2.0
 LESION_DENSITY = 0.05
 """Per unit of intensity, which is white matter's; a Gaussian of the brain has a density of 4 to 10 at its mean."""
-SAMPLED_MM = 1.5
-"""The atlas is read at places about this far apart inside a thick voxel, and their mean is taken."""
 _POINTS_AT_ONCE = 400_000
 
 
@@ -118,10 +116,10 @@ def segment_brain(
     if stripped:
         region = mask[box]
     else:
-        region = (field_at(atlas.inside()[..., None], points)[:, 0] > settings.reach).reshape(part.shape)
+        region = (atlas.inside_at(points) > settings.reach).reshape(part.shape)
     if not region.any():
         raise ValueError("no voxel of the image lies in the brain of the registered atlas")
-    prior = _prior(atlas, _places(points, region, part_affine, spatial_map))
+    prior = _prior(atlas, _places(points, region, part_affine, spatial_map, settings.sampled_mm))
     inner = segment(part, region, prior, atlas, sizes=voxel_sizes(affine), stripped=stripped, settings=settings)
     brain = region if stripped else _brain(inner.dseg(), voxel_sizes(affine).mean(), settings.shell_mm)
     labels = _holes_labelled(inner, brain)
@@ -244,7 +242,7 @@ def _brain_box(atlas: Atlas, spatial_map: SpatialMap, affine: np.ndarray, mask: 
 
 def inside_at(atlas: Atlas, shape: tuple[int, ...], affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
     """P(brain or its fluid) of the registered atlas at every voxel of a grid, (X, Y, Z) float32."""
-    return field_at(atlas.inside()[..., None], _template_points(shape, affine, spatial_map))[:, 0].reshape(shape)
+    return atlas.inside_at(_template_points(shape, affine, spatial_map)).reshape(shape)
 
 
 def _template_points(shape: tuple[int, ...], affine: np.ndarray, spatial_map: SpatialMap) -> np.ndarray:
@@ -258,9 +256,9 @@ def _to_template(index: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap)
     return np.concatenate([spatial_map.to_template(place[part]) for part in _parts(len(place))])
 
 
-def _places(points: np.ndarray, region: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap) -> Iterator[np.ndarray]:
+def _places(points: np.ndarray, region: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap, sampled_mm: float) -> Iterator[np.ndarray]:
     """Template positions (N, 3) of the voxels of a region: their centres, or in thick voxels places inside, one set after another."""
-    counts = [max(1, round(float(size) / SAMPLED_MM)) for size in voxel_sizes(affine)]
+    counts = [max(1, round(float(size) / sampled_mm)) for size in voxel_sizes(affine)]
     if counts == [1, 1, 1]:
         yield points[region.ravel()]
         return

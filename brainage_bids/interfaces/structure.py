@@ -35,6 +35,7 @@ class FindBrainInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="a conformed T1w")
     mode = traits.Enum("auto", "skip", "force", usedefault=True, desc="is the brain extracted already?")
     threads = traits.Int(1, usedefault=True)
+    sloppy = traits.Bool(False, usedefault=True, desc="one round")
 
 
 class FindBrainOutputSpec(TraitedSpec):
@@ -57,7 +58,7 @@ class FindBrain(SimpleInterface):
         if stripped:
             mask = brain_mask.mask_of_stripped(data)
         else:
-            mask = brain_mask.find_brain(data, affine, threads=self.inputs.threads)
+            mask = brain_mask.find_brain(data, affine, threads=self.inputs.threads, sloppy=self.inputs.sloppy)
         self._results["mask_file"] = save(mask.astype("uint8"), affine, f"{runtime.cwd}/mask.nii")
         self._results["stripped"] = bool(stripped)
         return runtime

@@ -40,7 +40,7 @@ def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int
         name="outputnode",
     )
     conform = Node(Conform(), name="conform")
-    brain = Node(FindBrain(mode=skull_strip, threads=threads), name="brain_mask")
+    brain = Node(FindBrain(mode=skull_strip, threads=threads, sloppy=sloppy), name="brain_mask")
     bias = Node(CorrectBias(iterations=list(SLOPPY_ITERATIONS) if sloppy else []), name="bias_field")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")

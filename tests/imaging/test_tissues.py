@@ -128,9 +128,9 @@ def test_a_thick_voxel_is_told_the_mean_of_the_atlas_over_it(atlas):
     heights = (35.75, 37.25, 38.75, 40.25)
     known = np.mean([_prior(atlas, [np.array([[0, 0, z]], dtype=np.float32)]) for z in heights], axis=0)
     points = np.array([[0, 0, 38.0]], dtype=np.float32)
-    np.testing.assert_allclose(_prior(atlas, _places(points, region, thick, still())), known, atol=5e-3)
+    np.testing.assert_allclose(_prior(atlas, _places(points, region, thick, still(), 1.5)), known, atol=5e-3)
     cube = np.diag([1.5, 1.5, 1.5, 1.0])
-    assert [place.tolist() for place in _places(points, region, cube, still())] == [points.tolist()]
+    assert [place.tolist() for place in _places(points, region, cube, still(), 1.5)] == [points.tolist()]
 
 
 def test_neighbours_of_a_thick_slice_count_for_less_than_those_in_it():
