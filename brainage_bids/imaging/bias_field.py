@@ -13,7 +13,7 @@ ITERATIONS = (50, 50, 50)
 FEW_ITERATIONS = (30, 30)
 """For FLAIR and SWI, whose tissues are not told apart by their brightness."""
 
-SLOPPY_ITERATIONS = (15, 15)
+SLOPPY_ITERATIONS = (15,)
 """For demonstrations and tests."""
 
 

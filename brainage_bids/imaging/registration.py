@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import numpy as np
 
 from brainage_bids.imaging.greedy import find_affine, find_warp
@@ -31,20 +33,27 @@ def template(resolution: str = "1") -> np.ndarray:
 
 def template_image():
     """The template at 1 mm as a nibabel image."""
-    from nilearn.datasets import load_mni152_template
-
-    return load_mni152_template(resolution=1)
+    return _packaged("t1")
 
 
 def template_tissues() -> dict[str, np.ndarray]:
     """Grey and white matter of the template on `WARP_GRID`, probabilities by tissue."""
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
-
-    maps = {"GM": load_mni152_gm_template(resolution=1), "WM": load_mni152_wm_template(resolution=1)}
+    maps = {"GM": _packaged("gm"), "WM": _packaged("wm")}
     return {
         tissue: resample(np.asarray(image.dataobj, dtype=np.float32), image.affine, WARP_GRID.shape, WARP_GRID.affine)
         for tissue, image in maps.items()
     }
+
+
+def _packaged(what: str):
+    """One of nilearn's template files, scaled to 0-1 as nilearn does it; importing its loader takes two seconds."""
+    import nibabel as nib
+
+    file = resources.files("nilearn") / "datasets" / "data" / f"mni_icbm152_{what}_tal_nlin_sym_09a_converted.nii.gz"
+    with resources.as_file(file) as path:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj).astype(np.float32)
+    return nib.Nifti1Image(data / data.max(), image.affine)
 
 
 def template_overlap(tissues: dict[str, np.ndarray], affine: np.ndarray, spatial_map: SpatialMap) -> float:

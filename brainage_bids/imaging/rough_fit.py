@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainage_bids.imaging.atlas import Atlas, load_atlas
-from brainage_bids.imaging.bias_field import bias_field
+from brainage_bids.imaging.bias_field import SLOPPY_ITERATIONS, bias_field
 from brainage_bids.imaging.expected import KNOWN_BACKGROUND, head_guess
 from brainage_bids.imaging.greedy import ANY_CONTRAST, LARGE_PATCHES, find_affine, find_warp
 from brainage_bids.imaging.grids import resample, sample, voxel_sizes
@@ -97,7 +97,7 @@ def fit_roughly(
     inside = (inside_at(atlas, coarse.shape, coarse_affine, spatial_map) > 0.5) & (coarse > 0)
     if not inside.any():
         raise UnusableInput(NO_BRAIN)
-    coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, iterations=BIAS_ITERATIONS)
+    coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, iterations=SLOPPY_ITERATIONS if sloppy else BIAS_ITERATIONS)
     target = _painted({name: atlas.tissue(name) for name in WEIGHTS})
     atlas = atlas.averaged(GRID_MM)
     try:

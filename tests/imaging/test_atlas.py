@@ -65,3 +65,11 @@ def test_reading_deep_structures_in_their_box_only_changes_nothing():
     atlas = load_atlas()
     points = np.random.default_rng(0).uniform(-110, 120, (20_000, 3)).astype(np.float32)  # beyond the grid too
     np.testing.assert_allclose(atlas.read(points), field_at(atlas.probabilities, points), atol=0.01)
+
+
+def test_the_averaged_atlas_is_the_mean_over_a_cube():
+    atlas = load_atlas()
+    centre = np.array([10.5, -4.5, 12.0], dtype=np.float32)  # a voxel's centre: there both are exact but for rounding
+    corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], dtype=np.float32)
+    wanted = atlas.read(centre + 1.25 * corners).mean(axis=0)
+    np.testing.assert_allclose(atlas.averaged(2.5).read(centre[None])[0], wanted, atol=0.51)

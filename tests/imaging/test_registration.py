@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from brainage_bids.imaging.greedy import as_itk
-from brainage_bids.imaging.registration import SLOPPY_WARP_LEVELS, register, template
+from brainage_bids.imaging.grids import resample
+from brainage_bids.imaging.registration import SLOPPY_WARP_LEVELS, register, template, template_image, template_tissues
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 from brainage_bids.records import UnusableInput
 
@@ -24,6 +25,17 @@ def moved():
     place = index @ affine[:3, :3].T.astype(np.float32) + affine[:3, 3].astype(np.float32)
     image = sample(template("1p5"), WARP_GRID.affine, truth.to_template(place))
     return image * 700, affine, truth
+
+
+def test_the_template_is_the_one_that_nilearn_loads():
+    from nilearn.datasets import load_mni152_gm_template, load_mni152_template
+
+    wanted = load_mni152_template(resolution=1)
+    np.testing.assert_array_equal(template("1"), np.asarray(wanted.dataobj, dtype=np.float32))
+    np.testing.assert_array_equal(template_image().affine, wanted.affine)
+    grey = load_mni152_gm_template(resolution=1)
+    expected = resample(np.asarray(grey.dataobj, dtype=np.float32), grey.affine, WARP_GRID.shape, WARP_GRID.affine)
+    np.testing.assert_array_equal(template_tissues()["GM"], expected)
 
 
 def test_a_known_affine_and_warp_are_recovered_at_the_coarse_level(moved):
