@@ -75,7 +75,7 @@ def fit_roughly(
     threads : int
         Threads of the mixture; the registrations use one (same input, same bits).
     sloppy : bool
-        One round, and the first pose that a head can have.
+        One round and a shorter bias field, for demonstrations and tests.
     seed : int
         Of greedy.
 
@@ -91,7 +91,7 @@ def fit_roughly(
     if not np.any(image > 0):
         raise UnusableInput(NO_BRAIN)
     atlas = load_atlas() if atlas is None else atlas
-    matrix = _pose(image, affine, atlas, seed, sloppy)
+    matrix = _pose(image, affine, atlas, seed)
     coarse, coarse_affine = _coarser(image, affine, GRID_MM)
     spatial_map = _straight(matrix)
     inside = (inside_at(atlas, coarse.shape, coarse_affine, spatial_map) > 0.5) & (coarse > 0)
@@ -113,7 +113,7 @@ def fit_roughly(
     return RoughFit(spatial_map, found, coarse_affine)
 
 
-def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int, sloppy: bool) -> np.ndarray:
+def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.ndarray:
     """Affine of the whole head, template mm to the person's mm: of two ways the one that shares more information with the atlas.
 
     Mutual information follows a pitched head of any contrast, but runs away where the field of view cuts the head; large patches
@@ -133,8 +133,6 @@ def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int, sloppy
         matrix = find_affine(guess, scaled, coarse_affine, levels=POSE_LEVELS, metric=metric, seed=seed)
         if not _is_human(matrix):
             continue
-        if sloppy:
-            return matrix
         seen = sample(scaled, coarse_affine, points @ matrix[:3, :3].T + matrix[:3, 3])
         shared = mutual_information(seen, values)
         if shared > most:
