@@ -10,6 +10,7 @@ maps of FLAIR and SWI with the known positions (mean distance over the true brai
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -109,6 +110,11 @@ def summary(table: pd.DataFrame) -> list[tuple[str, ...]]:
     return rows
 
 
+def _by_motion(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Where the head moved during a scan it has no one position."""
+    return [("without motion", table[table.motion == 0]), ("with motion", table[table.motion > 0])]
+
+
 def main() -> None:
     """Compare, print, and write the table of visits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -126,10 +132,10 @@ def main() -> None:
         raise SystemExit(f"{options.out} has no volumes of any visit of {options.cohort}.")
     print_table([("volume", "n", "r", "slope", "ratio", "mean error", "Dice"), *summary(table)])
     print()
-    for name in ("FLAIR", "SWI"):
-        if f"{name} mm" in table:
-            mm, deg = table[f"{name} mm"].dropna(), table[f"{name} deg"].dropna()
-            print(f"{name} to T1w, {len(mm)} visits: median {mm.median():.2f} mm, worst {mm.max():.2f} mm and {deg.max():.2f} degrees")
+    for name, (words, part) in itertools.product(("FLAIR", "SWI"), _by_motion(table)):
+        if f"{name} mm" in part and len(part):
+            mm, deg = part[f"{name} mm"].dropna(), part[f"{name} deg"].dropna()
+            print(f"{name} to T1w, {len(mm)} visits {words}: median {mm.median():.2f} mm, worst {mm.max():.2f} mm and {deg.max():.2f} degrees")
     for column in (name for name in table if str(name).endswith(" age") and name != "age"):
         pair = table[["brain_age", column]].dropna()
         error = pair[column] - pair.brain_age
