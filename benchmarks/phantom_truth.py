@@ -135,7 +135,8 @@ def main() -> None:
     for name, (words, part) in itertools.product(("FLAIR", "SWI"), _by_motion(table)):
         if f"{name} mm" in part and len(part):
             mm, deg = part[f"{name} mm"].dropna(), part[f"{name} deg"].dropna()
-            print(f"{name} to T1w, {len(mm)} visits {words}: median {mm.median():.2f} mm, worst {mm.max():.2f} mm and {deg.max():.2f} degrees")
+            told = f"median {mm.median():.2f} mm, worst {mm.max():.2f} mm and {deg.max():.2f} degrees"
+            print(f"{name} to T1w, {len(mm)} visits {words}: {told}")
     for column in (name for name in table if str(name).endswith(" age") and name != "age"):
         pair = table[["brain_age", column]].dropna()
         error = pair[column] - pair.brain_age
