@@ -244,6 +244,7 @@ def _try_network(setup: Setup, place: NetInput) -> None:
 def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:
     """The part of each person, None for folds; and what to say of it."""
     from brainage_bids.stats.folds import stratified_parts
+    from brainage_bids.training.network_train import check_folds
     from brainage_bids.training.split_file import read_split
 
     if options.split_file is not None:
@@ -252,6 +253,7 @@ def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str,
         parts, (first, second) = stratified_parts(table.participants, table.ages, table.sites, seed=options.seed)
         words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
     else:
+        check_folds(table.n_people, options.folds, options.repeats)
         return None, f"{options.folds} folds, {options.repeats} times"
     return dict(zip(table.participants, map(str, parts), strict=True)), words
 
@@ -331,6 +333,7 @@ def _print_people(table: ImageTable, words: str) -> None:
 
 def _print_epoch(name: str, line: Mapping[str, float]) -> None:
     numbers = f"loss {line['train_loss']:.3f}, validation {line['validation_mae']:.2f} years, {line['volumes_per_s']:.1f} volumes/s"
+    numbers += f", {100 * line['waiting']:.0f} % of the time waiting for images" * (line["waiting"] > 0.1)
     print(f"{name}, epoch {line['epoch']:.0f}: {numbers}", file=sys.stderr, flush=True)
 
 

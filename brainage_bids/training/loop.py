@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import time
@@ -235,8 +236,10 @@ class _Run:
             "best": [self.best[0], self.best[1], {name: torch.from_numpy(value.copy()) for name, value in self.best[2].items()}],
             "finished": self.finished,
         }
+        packed = io.BytesIO()  # torch hides why a file cannot be written
+        torch.save(content, packed)
         with write_atomic(self.path) as partial:
-            torch.save(content, partial)
+            partial.write_bytes(packed.getbuffer())
 
     def _resume(self) -> None:
         """Go on from the last whole epoch of a run with the same arguments, if there is one."""

@@ -204,9 +204,7 @@ def train_folds(
         If there are too few people for the folds.
     """
     check_ages(table.ages)
-    if not 2 <= folds <= table.n_people or table.n_people - -(-table.n_people // folds) < 4 or repeats < 1:
-        least = "four people in training, one a fold and two folds are the least"
-        raise BadDataset(f"{table.n_people} people cannot be cross-validated in {folds} folds: {least}.")
+    check_folds(table.n_people, folds, repeats)
     cohort = Cohort(cache, table.ages)
     shape = (repeats, len(table.ages))
     predictions, sds, guesses = np.empty(shape), np.empty(shape), np.empty(shape)
@@ -244,6 +242,13 @@ def check_ages(ages: np.ndarray) -> None:
     """Raise BadDataset if there is nothing to be learned: everybody of one age."""
     if len(ages) < 2 or not np.ptp(ages) > 0:
         raise BadDataset(f"All {len(ages)} sessions have the same age, so there is nothing to learn; check the phenotype table.")
+
+
+def check_folds(people: int, folds: int, repeats: int) -> None:
+    """Raise BadDataset if there are too few people for the folds."""
+    if not 2 <= folds <= people or people - -(-people // folds) < 4 or repeats < 1:
+        least = "four people in training, one a fold and two folds are the least"
+        raise BadDataset(f"{people} people cannot be cross-validated in {folds} folds: {least}.")
 
 
 def _predicted(setup: Setup, model: NetworkModel, cohort: Cohort, rows: np.ndarray) -> np.ndarray:
