@@ -92,6 +92,8 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
         seed=settings.random_seed,
         models=settings.models,
         model_dirs=tuple(map(Path, settings.model_dirs)),
+        device=settings.device,
+        precision=settings.precision,
         reused=reused,
     )
     failures = process_participant(participant, plan)

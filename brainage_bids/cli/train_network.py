@@ -216,15 +216,9 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
 
 
 def _device(options: argparse.Namespace) -> str:
-    import torch
+    from brainage_bids.models.network import usable_device
 
-    from brainage_bids.records import BadConfiguration
-
-    if options.device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if options.device != "cpu" and not (options.device.startswith("cuda") and torch.cuda.is_available()):
-        raise BadConfiguration(f"The device {options.device!r} is not there; give --device cpu.")
-    return options.device
+    return usable_device(options.device or "auto")
 
 
 def _try_network(setup: Setup, place: NetInput) -> None:

@@ -44,8 +44,9 @@ def estimate_session(session: Session, plan) -> bool:
     flags = quality_flags(session, plan.out_dir)
     tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
     volumes = read_volumes(*tables)
+    how = {"device": plan.device, "precision": plan.precision}
     rows = estimate_rows(
-        session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags) for folder in folders]
+        session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags, **how) for folder in folders]
     )
     readings = {folder.card.name: read_structures(folder, volumes, session.age) for folder in folders}
     written = write_structures(session, plan.out_dir, readings)

@@ -21,7 +21,7 @@ def plan(tmp_path, volume_model, volume_person):
     rows = [names | {"name": name, "volume_mm3": value} for name, value in volume_person(50.0).items()]
     for key, table in (("volumes", [tissues]), ("volumes_atlas", rows), ("qc", [{"metric": "snr", "value": 9.0, "flag": None}])):
         sink_table(table, derivative_path(tmp_path, key, "sub-01"), table_columns(key))
-    return SimpleNamespace(out_dir=tmp_path, models=(str(volume_model.path),), model_dirs=())
+    return SimpleNamespace(out_dir=tmp_path, models=(str(volume_model.path),), model_dirs=(), device="auto", precision="float32")
 
 
 def test_age_and_structures_agree(plan, volume_model):
