@@ -264,9 +264,8 @@ def load_network(folder: ModelFolder) -> NetworkModel:
         raise BadConfiguration(f"The parts of the model {folder.card.name} do not fit each other or its card; get the model again.")
     if not all(np.isfinite(values).all() for values in arrays.values()) or (residual_sd is not None and not residual_sd > 0):
         raise BadConfiguration(f"The weights of the model {folder.card.name} hold numbers that cannot be used; get the model again.")
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn in less time than it takes to import what can leave them out
         net = build_net(kind, architecture)
-    net.to_empty(device="cpu")
     load_state(net, arrays_under(arrays, "net."))
     net.eval()
     if len(architecture["shape"]) == 3 and kind != "slices":
