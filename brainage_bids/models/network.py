@@ -152,10 +152,12 @@ def usable_device(device: str) -> str:
     >>> usable_device("cpu")
     'cpu'
     """
+    if device == "cpu":  # without a look at GPUs, after which a process must not be forked
+        return device
     there = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if there else "cpu"
-    if device != "cpu" and not (device.startswith("cuda") and there):
+    if not (device.startswith("cuda") and there):
         raise BadConfiguration(f"The device {device!r} is not there; give --device cpu.")
     return device
 
