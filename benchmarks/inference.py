@@ -3,8 +3,8 @@
     python benchmarks/inference.py OUT MODEL… [--people N] [--threads N]
 
 OUT is the output folder of ``brainage … participant``, MODEL the folders of trained networks. Every figure comes from a process of
-its own. Seconds are the median over people and leave out the first one: reading the file, its intensity rule, the network. With a
-GPU the network runs there too, at growing batches.
+its own. Seconds are the median over people and leave out the first one: reading the file, its intensity rule, the network (wall, and
+processor, which other jobs of the machine hardly change). With a GPU the network runs there too, at growing batches.
 """
 
 from __future__ import annotations
@@ -43,18 +43,21 @@ def on_cpu(folder: str, out_dir: str, count: int, threads: int, fast: bool) -> d
     model = load_model(opened, precision="bfloat16" if fast else "float32")
     loading = time.perf_counter() - start
     (contract,) = model.inputs
-    ages, seconds = [], []
+    ages, seconds, processor = [], [], []
     for files in files_of(folder, out_dir, count):
         clock = [time.perf_counter()]
         image = check(opened.card, files)[contract.key]
         clock.append(time.perf_counter())
         prepare(image, contract, model.steps)
         clock.append(time.perf_counter())
+        start = time.process_time()
         ages.append(model.predict_array(image).brain_age)
+        processor.append(time.process_time() - start)
         clock.append(time.perf_counter())
         parts = np.diff(clock)
         seconds.append([parts[0], parts[1], parts[2] - parts[1]])  # predict_array prepares once more
-    return {"ages": ages, "seconds": np.median(seconds[1:], axis=0).tolist(), "loading": loading, "gigabytes": peak_gigabytes()}
+    medians = [*np.median(seconds[1:], axis=0).tolist(), float(np.median(processor[1:]))]
+    return {"ages": ages, "seconds": medians, "loading": loading, "gigabytes": peak_gigabytes()}
 
 
 def on_gpu(folder: str, fast: bool) -> list[tuple[str, ...]]:
@@ -100,7 +103,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     print(describe_machine(options.threads) + "\n")
-    head = ("kind", "mode", "people", "load s", "read s", "prepare s", "network s", "memory GB", "mean |Δ|", "most |Δ|", "s.d. of ages")
+    head = (
+        "kind",
+        "mode",
+        "people",
+        "load s",
+        "read s",
+        "prepare s",
+        "network s",
+        "processor s",
+        "memory GB",
+        "mean |Δ|",
+        "most |Δ|",
+        "s.d. of ages",
+    )
     rows = [head]
     for folder in options.models:
         plain = None
@@ -111,7 +127,7 @@ def main() -> None:
             differences = np.abs(ages - plain)
             numbers = [found["loading"], *found["seconds"], found["gigabytes"], differences.mean(), differences.max(), ages.std()]
             kind, mode = open_model(folder).card.kind, "fast" if fast else "float32"
-            rows.append((kind, mode, str(len(ages)), *(f"{value:.2f}" for value in numbers[:5]), *(f"{v:.3f}" for v in numbers[5:])))
+            rows.append((kind, mode, str(len(ages)), *(f"{value:.2f}" for value in numbers[:6]), *(f"{v:.3f}" for v in numbers[6:])))
             print(" ".join(rows[-1]), flush=True)
     print()
     print_table(rows)

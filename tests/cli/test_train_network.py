@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,31 @@ def command(people, out, *more, limit=None):
     return subprocess.Popen(
         [sys.executable, *map(str, words)], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bound
     )
+
+
+@pytest.mark.slow
+def test_killed_three_times_and_started_again_gives_the_same_weights(people, tmp_path):
+    words = ["--folds", "2", "--repeats", "1", "--epochs", "12", "--name", "toy"]
+    whole = command(people, tmp_path / "whole", *words)
+    _, said = whole.communicate(timeout=300)
+    assert whole.returncode == 0, said
+    moments = ("packing images: 10 of 24", "fold 1 of 2, epoch 3:", "all people, epoch 2:")
+    for moment in moments:
+        process = command(people, tmp_path / "killed", *words)
+        for line in process.stderr:
+            if moment in line:
+                process.kill()
+                break
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, moment
+        assert not (tmp_path / "killed").exists()
+    last = command(people, tmp_path / "killed", *words)
+    _, said = last.communicate(timeout=300)
+    assert last.returncode == 0, said
+    assert "fold" not in said and "all people, epoch 1:" not in said  # what was done is not done again
+    first, second = (read_card(tmp_path / name / "model.toml").files["weights.safetensors"] for name in ("whole", "killed"))
+    assert first == second
+    assert not [path for path in tmp_path.rglob("*.partial*") if path.is_file()]
 
 
 @pytest.mark.parametrize(("limit", "file"), [(20_000, "volumes.npy"), (200_000, "run-")])
