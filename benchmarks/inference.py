@@ -56,7 +56,7 @@ def on_cpu(folder: str, out_dir: str, count: int, threads: int, fast: bool) -> d
         clock.append(time.perf_counter())
         parts = np.diff(clock)
         seconds.append([parts[0], parts[1], parts[2] - parts[1]])  # predict_array prepares once more
-    medians = [*np.median(seconds[1:], axis=0).tolist(), float(np.median(processor[1:]))]
+    medians = [*np.median(seconds[1:] or seconds, axis=0).tolist(), float(np.median(processor[1:] or processor))]
     return {"ages": ages, "seconds": medians, "loading": loading, "gigabytes": peak_gigabytes()}
 
 
