@@ -132,7 +132,7 @@ class NetworkModel:
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
         self.net.to(self.device)  # another user of the loaded network may have moved it
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             try:
                 yield
             except torch.OutOfMemoryError as error:

@@ -58,6 +58,7 @@ def peak(root, count, freeze, monkeypatch):
     return max(found) - before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own memory from that of mapped files")
 @pytest.mark.parametrize("freeze", ["none", "convolutions"])
 def test_memory_does_not_grow_with_the_cohort(tmp_path, monkeypatch, freeze):
