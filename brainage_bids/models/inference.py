@@ -175,7 +175,7 @@ def _load_network(folder: ModelFolder) -> AgeModel:
     return load_network(folder)
 
 
-KINDS: dict[str, Callable[[ModelFolder], AgeModel]] = {
+KINDS: Mapping[str, Callable[[ModelFolder], AgeModel]] = {
     "gpr": _load_gpr,
     "volumes": _load_volumes,
     **dict.fromkeys(NETS, _load_network),
