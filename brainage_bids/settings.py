@@ -12,6 +12,7 @@ from brainage_bids.records import BadConfiguration
 
 SKULL_STRIP = ("auto", "skip", "force")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
 BIAS_CORRECTIONS = ("none", "linear", "linear-predicted", "spline")
 SLOW_STEPS = ("auto", "run", "skip")
 
@@ -97,6 +98,8 @@ class Settings(_Written):
         Names or folders of models, and folders in which names are looked up; no model named takes the default.
     skull_strip : {"auto", "skip", "force"}
     device : {"auto", "cpu", "cuda"}
+    precision : {"float32", "bfloat16"}
+        Where networks run, and in what arithmetic.
     nprocs : int
         Participants at once.
     omp_nthreads : int
@@ -121,6 +124,7 @@ class Settings(_Written):
     model_dirs: tuple[str, ...] = ()
     skull_strip: str = "auto"
     device: str = "auto"
+    precision: str = "float32"
     nprocs: int = 1
     omp_nthreads: int = 0
     mem_mb: int = 0
@@ -140,6 +144,7 @@ class Settings(_Written):
         self._check_types()
         self._check_choice("skull_strip", SKULL_STRIP)
         self._check_choice("device", DEVICES)
+        self._check_choice("precision", PRECISIONS)
         self._check_least(nprocs=1, omp_nthreads=0, mem_mb=0, random_seed=1)
 
 

@@ -1,4 +1,4 @@
-"""The process of one participant: ``python -m brainage_bids.cli.child TASK.json PARENT_PID``."""
+"""The process of one participant: ``python -m brainage_bids.cli.child TASK.json PARENT_PID``, or forked by ``cli.nursery``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brainage_bids import __version__
 from brainage_bids.cli.failures import forget_failures, write_failures
+from brainage_bids.cli.nursery import SERVE, serve
 from brainage_bids.cli.options import scratch_of
 from brainage_bids.records import BadConfiguration, Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
@@ -26,10 +27,14 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 def main(argv: list[str]) -> int:
     """Process a participant, write its report, and return 0 if all sessions are done, else 1."""
-    task_file, parent = Path(argv[0]), int(argv[1])
-    _die_with(parent)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
+    if argv[0] == SERVE:
+        _end_with_parent()
+        task_file, parent = serve(int(argv[1]), json.loads(argv[3]))
+    else:
+        task_file, parent = Path(argv[0]), int(argv[1])
+    _die_with(parent)
     task = json.loads(task_file.read_text(encoding="utf-8"))
     settings = Settings.from_mapping(task["settings"], str(task_file))
     participant = participant_of(task["participant"])
@@ -92,6 +97,8 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
         seed=settings.random_seed,
         models=settings.models,
         model_dirs=tuple(map(Path, settings.model_dirs)),
+        device=settings.device,
+        precision=settings.precision,
         reused=reused,
     )
     failures = process_participant(participant, plan)
@@ -149,10 +156,7 @@ def _die_with(parent: int) -> None:
     On Linux the kernel does it at once, even while a library holds the interpreter's lock for minutes; the watch is for other
     systems, and for a parent that was gone before the kernel was asked.
     """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _end_with_parent()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -160,6 +164,13 @@ def _die_with(parent: int) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from brainage_bids.cli.failures import read_messages, write_failures
 from brainage_bids.cli.locks import Busy, Lock, lock_participant
+from brainage_bids.cli.nursery import Forked, Nursery, can_share
 from brainage_bids.records import Failure, Participant
 from brainage_bids.settings import Settings
 
@@ -35,7 +36,7 @@ class Outcome:
 @dataclass
 class _Child:
     participant: Participant
-    process: subprocess.Popen
+    process: subprocess.Popen | Forked
     task: Path
     started: float
     lock: Lock
@@ -54,7 +55,10 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     running: list[_Child] = []
     outcomes: list[Outcome] = []
     previous = signal.signal(signal.SIGTERM, _interrupt)
+    nursery = None
     try:
+        if not reports_only and can_share(settings, total):
+            nursery = Nursery(_command(), _environment(settings), settings.models, run_dir / "models.log")
         while waiting or running:
             stop = settings.stop_on_first_crash and any(not (outcome.done or outcome.busy) for outcome in outcomes)
             if stop and not running:
@@ -68,7 +72,9 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
                     LOGGER.error("%s: %s", place, error)
                     outcomes.append(Outcome(participant.participant_id, False, 0.0, busy=True))
                     continue
-                running.append(_start(participant, lock, inventory, settings, run_dir, reports_only, clean))
+                task = _task(participant, inventory, settings, run_dir, reports_only, clean)
+                process = _launch(task, settings, run_dir / f"{participant.participant_id}.log", lock, nursery)
+                running.append(_Child(participant, process, task, time.monotonic(), lock))
                 LOGGER.warning("%s started", place)
             for child in [child for child in running if child.process.poll() is not None]:
                 running.remove(child)
@@ -79,10 +85,12 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
         for child in running:
             _kill(child.process)
             child.lock.release()
+        if nursery is not None:
+            nursery.close()
     return outcomes
 
 
-def _start(participant: Participant, lock: Lock, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> _Child:
+def _task(participant: Participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> Path:
     reused = {
         session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
         for session in participant.sessions
@@ -93,21 +101,31 @@ def _start(participant: Participant, lock: Lock, inventory, settings: Settings, 
     # In the scratch folder: a run that is killed leaves it behind. The run's name is in it, as two runs may share the folder.
     task = Path(settings.work_dir) / f"{run_dir.name}_{participant.participant_id}.json"
     task.write_text(json.dumps(content, default=str), encoding="utf-8")
-    process = _launch(task, settings, run_dir / f"{participant.participant_id}.log", lock)
-    return _Child(participant, process, task, time.monotonic(), lock)
+    return task
 
 
-def _launch(task: Path, settings: Settings, log: Path, lock: Lock) -> subprocess.Popen:
-    threads = str(settings.omp_nthreads)
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+def _launch(task: Path, settings: Settings, log: Path, lock: Lock, nursery: Nursery | None = None) -> subprocess.Popen | Forked:
+    """Start a process for a task, in the nursery if there is one that lives."""
+    forked = nursery.start(task, log, lock.descriptor) if nursery is not None and nursery.alive else None
+    if forked is not None:
+        return forked
     with open(log, "ab") as output:
         return subprocess.Popen(
-            # -P: a file of the user's current folder must not stand in for a module
-            [sys.executable, "-P", "-m", "brainage_bids.cli.child", str(task), str(os.getpid())],
+            [*_command(), str(task), str(os.getpid())],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(lock.descriptor,),
-            env=os.environ | dict.fromkeys(names, threads) | libraries,
+            env=_environment(settings),
         )  # fmt: skip
+
+
+def _command() -> list[str]:
+    # -P: a file of the user's current folder must not stand in for a module
+    return [sys.executable, "-P", "-m", "brainage_bids.cli.child"]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    return os.environ | dict.fromkeys(names, str(settings.omp_nthreads)) | libraries
 
 
 def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
@@ -144,7 +162,7 @@ def _why(code: int, settings: Settings, log: Path) -> str:
     return f"The process of this participant ended with the status {code}; {log} says where."
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _kill(process: subprocess.Popen | Forked) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -79,6 +79,8 @@ def _add_processing(group) -> None:
     group.add_argument("--models", nargs="+", action="extend", metavar="NAME|PATH", help="models to use (brainage-models list)")
     group.add_argument("--model-dir", nargs="+", action="extend", type=Path, metavar="DIR", help="folders that hold models")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run (default: auto)")
+    group.add_argument("--precision", choices=("float32", "bfloat16"),
+                       help="of the networks' convolutions (default: float32; bfloat16 is faster, docs/benchmarks.md)")  # fmt: skip
     group.add_argument("--random-seed", type=int, metavar="N", help="recorded with the outputs (default: 1)")
     group.add_argument("--sloppy", action="store_true", default=None, help="coarse registration, for demonstrations and tests only")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from brainage_bids.training.images import ImageTable
     from brainage_bids.training.network_train import HeldOut, Setup
     from brainage_bids.training.objective import Recipe
+    from brainage_bids.training.processes import Team
 
 ONLY = (
     "input", "target", "where", "split_file", "split_parts", "runs", "init", "bins", "loss", "optimiser", "rate", "epochs", "patience",
@@ -63,6 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End with the usage if options of networks are given for another kind, or contradict each other."""
+    if options.model not in NETS and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        parser.error(f"torchrun goes with networks ({', '.join(NETS)}); start {options.model} without it")
     if options.model not in NETS:
         given = [name for name in ONLY if getattr(options, name) is not None]
         given += [name for name in ("balance", "allow_missing", "export_features") if getattr(options, name)]
@@ -79,22 +83,61 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
 
 
 def train(options: argparse.Namespace, about: About, progress) -> int:
-    """Find, pack, train, score and write; see ``train.main`` for the codes."""
+    """Find, pack, train, score and write; see ``train.main`` for the codes. Processes of ``torchrun`` share the training."""
+    from brainage_bids.training.processes import join
+
+    with join(_device(options)) as (team, device), open(os.devnull, "w") as nowhere:
+        if team.leads:
+            return _train(options, about, progress, team, device)
+        with contextlib.redirect_stdout(nowhere):
+            return _train(options, about, lambda _: None, team, device)
+
+
+def _train(options: argparse.Namespace, about: About, progress, team: Team, device: str) -> int:
     from dataclasses import replace
 
     import numpy as np
 
     from brainage_bids.models.inputs import net_input
-    from brainage_bids.training.cache import pack
     from brainage_bids.training.folder import check_place
-    from brainage_bids.training.images import find_images
-    from brainage_bids.training.network_card import write_trained
     from brainage_bids.training.network_train import Setup, check_ages, train_folds, train_parts
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
-    place = net_input(options.model, options.input)
-    table = find_images(
+    table = _images(options, net_input(options.model, options.input))
+    check_ages(table.ages)
+    place = replace(net_input(options.model, options.input), contract=table.contract)
+    init = _init(options)
+    recipe, architecture = _recipe(options)
+    work = options.work or beside(options.out, "_work")
+    setup = Setup(options.model, place, recipe, architecture, init, options.freeze, device, work, team)
+    _try_network(setup, place)
+    parts, words = _parts(options, table)
+    table, cache = _pack(options, table, place, work, progress, team)
+    _print_people(table, words)
+    told = _print_epoch if team.leads else None
+    if parts is not None:
+        parts = np.array([parts[person] for person in table.participants])
+        runs = options.runs or 1
+        trained, held_out = train_parts(setup, table, cache, parts, seed=options.seed, runs=runs, told=told)
+        used, seeds = np.flatnonzero((parts == "train") | (parts == "validation")), tuple(range(options.seed, options.seed + runs))
+    else:
+        folds, repeats = options.folds, options.repeats
+        trained, held_out = train_folds(setup, table, cache, folds=folds, repeats=repeats, seed=options.seed, told=told)
+        used, seeds = np.arange(len(table.ages)), (options.seed,)
+    _print_errors(held_out)
+    if team.leads:
+        minutes = (time.monotonic() - start) / 60
+        facts = {"used": used, "seeds": seeds, "minutes": minutes, "start": options.init or "", "overwrite": options.overwrite}
+        _write(options, trained, held_out, setup, table, cache, about, parts, facts)
+    team.wait()
+    return 0
+
+
+def _images(options: argparse.Namespace, place: NetInput) -> ImageTable:
+    from brainage_bids.training.images import find_images
+
+    return find_images(
         options.derivatives,
         options.phenotype,
         place,
@@ -104,38 +147,40 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
         exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),
         dataset_names=options.dataset_name,
     )
-    check_ages(table.ages)
-    place = replace(place, contract=table.contract)
-    init = _init(options)
-    recipe, architecture = _recipe(options)
-    out = Path(os.path.abspath(options.out))
-    work = options.work or out.with_name(f"{out.name}_work")
-    setup = Setup(options.model, place, recipe, architecture, init, options.freeze, _device(options), work)
-    _try_network(setup, place)
-    parts, words = _parts(options, table)
-    cache_type = options.cache_type or "float16"
-    table, cache = pack(
-        table, place.steps, work, dtype=cache_type, allow_missing=options.allow_missing, progress=progress("packing images")
-    )
-    _print_people(table, words)
-    if parts is not None:
-        parts = np.array([parts[person] for person in table.participants])
-        runs = options.runs or 1
-        trained, held_out = train_parts(setup, table, cache, parts, seed=options.seed, runs=runs, told=_print_epoch)
-        used, seeds = np.flatnonzero((parts == "train") | (parts == "validation")), tuple(range(options.seed, options.seed + runs))
-    else:
-        folds, repeats = options.folds, options.repeats
-        trained, held_out = train_folds(setup, table, cache, folds=folds, repeats=repeats, seed=options.seed, told=_print_epoch)
-        used, seeds = np.arange(len(table.ages)), (options.seed,)
-    _print_errors(held_out)
-    minutes = (time.monotonic() - start) / 60
-    facts = {"used": used, "seeds": seeds, "minutes": minutes, "start": options.init or "", "overwrite": options.overwrite}
+
+
+def _pack(options: argparse.Namespace, table: ImageTable, place: NetInput, work: Path, progress, team: Team):
+    """Packed images; the first process makes them while the others wait."""
+    from brainage_bids.training.cache import pack
+
+    how = {"dtype": options.cache_type or "float16", "allow_missing": options.allow_missing}
+    if team.leads:
+        found = pack(table, place.steps, work, progress=progress("packing images"), **how)
+        team.wait()
+        return found
+    team.wait()
+    return pack(table, place.steps, work, **how)
+
+
+def _write(options: argparse.Namespace, trained, held_out: HeldOut, setup: Setup, table: ImageTable, cache, about: About, parts, facts):
+    """Write the model folder and what goes beside it, and say where they are."""
+    from brainage_bids.training.network_card import write_trained
+
     folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)
-    written = write_held_out(options.cv_out or out.with_name(f"{out.name}_cv"), held_out, trained.fitted.history, parts, table, options)
+    written = write_held_out(options.cv_out or beside(options.out, "_cv"), held_out, trained.fitted.history, parts, table, options)
     print(f"\n{describe_errors(folder.card)}")
     for path in (folder.path, *written):
         print(path)
-    return 0
+
+
+def beside(out: Path, ending: str) -> Path:
+    """The folder beside the model's.
+
+    >>> beside(Path("/models/toy"), "_cv").as_posix()
+    '/models/toy_cv'
+    """
+    out = Path(os.path.abspath(out))
+    return out.with_name(out.name + ending)
 
 
 def _init(options: argparse.Namespace) -> NetworkModel | None:
@@ -171,15 +216,9 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
 
 
 def _device(options: argparse.Namespace) -> str:
-    import torch
+    from brainage_bids.models.network import usable_device
 
-    from brainage_bids.records import BadConfiguration
-
-    if options.device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if options.device != "cpu" and not (options.device.startswith("cuda") and torch.cuda.is_available()):
-        raise BadConfiguration(f"The device {options.device!r} is not there; give --device cpu.")
-    return options.device
+    return usable_device(options.device or "auto")
 
 
 def _try_network(setup: Setup, place: NetInput) -> None:
@@ -199,6 +238,7 @@ def _try_network(setup: Setup, place: NetInput) -> None:
 def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:
     """The part of each person, None for folds; and what to say of it."""
     from brainage_bids.stats.folds import stratified_parts
+    from brainage_bids.training.network_train import check_folds
     from brainage_bids.training.split_file import read_split
 
     if options.split_file is not None:
@@ -207,6 +247,7 @@ def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str,
         parts, (first, second) = stratified_parts(table.participants, table.ages, table.sites, seed=options.seed)
         words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
     else:
+        check_folds(table.n_people, options.folds, options.repeats)
         return None, f"{options.folds} folds, {options.repeats} times"
     return dict(zip(table.participants, map(str, parts), strict=True)), words
 
@@ -286,6 +327,7 @@ def _print_people(table: ImageTable, words: str) -> None:
 
 def _print_epoch(name: str, line: Mapping[str, float]) -> None:
     numbers = f"loss {line['train_loss']:.3f}, validation {line['validation_mae']:.2f} years, {line['volumes_per_s']:.1f} volumes/s"
+    numbers += f", {100 * line['waiting']:.0f} % of the time waiting for images" * (line["waiting"] > 0.1)
     print(f"{name}, epoch {line['epoch']:.0f}: {numbers}", file=sys.stderr, flush=True)
 
 

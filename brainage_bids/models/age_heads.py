@@ -141,7 +141,8 @@ class SoftBins(nn.Module):
     def age(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the distribution, (N,) each, years."""
         centres = torch.as_tensor(self.bins.centres, dtype=torch.float32, device=output.device)
-        return soft_age(output.float().exp(), centres)
+        with in_float32(output):
+            return soft_age(output.float().exp(), centres)
 
 
 def read_bins(content: Mapping[str, Any] | None) -> Bins | None:

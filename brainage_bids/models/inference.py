@@ -27,6 +27,8 @@ def estimate(
     age: float | None,
     sex: str | None = None,
     quality_flags: Iterable[str] = (),
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> AgeEstimate:
     """Estimate the brain age of one session by one model.
 
@@ -44,6 +46,8 @@ def estimate(
         For kinds of model that take it as an input; ``gpr`` and ``volumes`` do not.
     quality_flags : iterable of str
         Flags of the session and its images (codes of ``records.FLAGS``), which are passed on.
+    device, precision : str
+        Of networks; see `load_model`.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def estimate(
     """
     folder = folder if isinstance(folder, ModelFolder) else open_model(folder)
     given = _in_order(set(quality_flags))
-    reading = load_model(folder).read(folder.card, files, volumes)
+    reading = load_model(folder, device=device, precision=precision).read(folder.card, files, volumes)
     brain_age, sd = reading.brain_age, reading.sd
     _check_number(brain_age, sd, folder.card.name, files)
     raised = _raised(folder, brain_age, age) + ("input_mismatch",) * reading.unlike_training
@@ -114,13 +118,21 @@ def _in_order(flags: set[str]) -> tuple[str, ...]:
     return tuple(flag for flag in FLAGS if flag in flags)
 
 
-def load_model(folder: ModelFolder) -> AgeModel:
+def load_model(folder: ModelFolder, *, device: str = "cpu", precision: str = "float32") -> AgeModel:
     """Load a model by the kind on its card; what was loaded before and has not changed since is not loaded again.
+
+    Parameters
+    ----------
+    folder : ModelFolder
+    device : {"cpu", "cuda", "auto"}
+        Where a network runs; auto takes a GPU if there is one. Other kinds do as always.
+    precision : {"float32", "bfloat16"}
+        Of a network's convolutions; the age is computed in float32 always (docs/benchmarks.md has seconds and differences).
 
     Raises
     ------
     BadConfiguration
-        If the kind is not known or a part of the model cannot be used.
+        If the kind is not known, a part of the model cannot be used or there is no such device.
     """
     if folder.card.kind not in KINDS:
         raise BadConfiguration(f"The model {folder.card.name} is of kind {folder.card.kind!r}; this version knows {', '.join(KINDS)}.")
@@ -130,7 +142,7 @@ def load_model(folder: ModelFolder) -> AgeModel:
         while len(_LOADED) >= MOST_LOADED:
             _LOADED.pop(next(iter(_LOADED)))
         _LOADED[key] = model
-    return _LOADED[key]
+    return _LOADED[key].running(device, precision) if folder.card.kind in NETS else _LOADED[key]
 
 
 def _state(folder: ModelFolder) -> tuple:

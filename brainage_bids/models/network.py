@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class NetworkModel:
         Cell means of the training people's images, averaged; may be empty.
     similarity : mapping of str to float
         Lowest correlation with `mean_cells` that counts as the same kind of image.
+    device : str
+        Where the network is.
+    precision : {"float32", "bfloat16"}
+        Of the convolutions.
     """
 
     kind: str
@@ -61,6 +66,15 @@ class NetworkModel:
     residual_sd: float | None = None
     mean_cells: Mapping[str, np.ndarray] = field(default_factory=dict)
     similarity: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    precision: str = "float32"
+
+    def running(self, device: str, precision: str) -> NetworkModel:
+        """The same network, moved to a device (``auto``: a GPU if there is one); BadConfiguration if it is not there."""
+        device = usable_device(device)
+        if (device, precision) == (self.device, self.precision):
+            return self
+        return replace(self, net=self.net.to(device), device=device, precision=precision)
 
     def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
         """Check the images against the card and estimate the brain age (``reading.AgeModel``)."""
@@ -88,8 +102,9 @@ class NetworkModel:
 
     def features(self, volume: np.ndarray) -> np.ndarray:
         """What the network's head reads of an array, (d,) float32; parameters and errors as in `predict_array`."""
-        with torch.inference_mode():
-            return self.net.features(self._tensor(self._split(volume))[0])[0].float().numpy()
+        tensor, _ = self._tensor(self._split(volume))
+        with self._arithmetic():
+            return self.net.features(tensor)[0].float().cpu().numpy()
 
     def _split(self, volume: np.ndarray) -> list[np.ndarray]:
         volume = np.asarray(volume, dtype=np.float32)
@@ -104,20 +119,47 @@ class NetworkModel:
     def _tensor(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, float]:
         prepared = [prepare(image, contract, self.steps) for image, contract in zip(images, self.inputs, strict=True)]
         tensor = torch.from_numpy(np.stack([values for values, _ in prepared]))[None]
-        return tensor.contiguous(memory_format=torch.channels_last_3d), max(clipped for _, clipped in prepared)
+        laid = tensor.contiguous(memory_format=torch.channels_last_3d)
+        return laid.to(self.device), max(clipped for _, clipped in prepared)
 
     def _reading(self, images: Sequence[np.ndarray]) -> Reading:
         tensor, clipped = self._tensor(images)
-        with torch.inference_mode():
+        with self._arithmetic():
             age, sd = self.net.head.age(self.net(tensor))
         spread = self.residual_sd if self.residual_sd is not None or sd is None else float(sd[0])
         return Reading(float(age[0]), spread, clipped > CLIPPED_SHARE or self._unlike(images))
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        self.net.to(self.device)  # another user of the loaded network may have moved it
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            try:
+                yield
+            except torch.OutOfMemoryError as error:
+                advice = "give --precision bfloat16 or --device cpu"
+                raise BadConfiguration(f"The GPU has too little memory for the network {self.kind}; {advice}.") from error
 
     def _unlike(self, images: Sequence[np.ndarray]) -> bool:
         """Whether an image looks unlike all training images."""
         pairs = zip(self.inputs, images, strict=True)
         cells = {contract.key: block_means(image, contract.voxel_mm) for contract, image in pairs if contract.key in self.mean_cells}
         return any(not correlation(cells[key].ravel(), self.mean_cells[key].ravel()) >= self.similarity[key] for key in cells)
+
+
+def usable_device(device: str) -> str:
+    """``cpu`` or ``cuda``, whatever ``auto`` means here; BadConfiguration if there is no such device.
+
+    >>> usable_device("cpu")
+    'cpu'
+    """
+    if device == "cpu":  # without a look at GPUs, after which a process must not be forked
+        return device
+    there = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if there else "cpu"
+    if not (device.startswith("cuda") and there):
+        raise BadConfiguration(f"The device {device!r} is not there; give --device cpu.")
+    return device
 
 
 def make_network(
@@ -224,9 +266,8 @@ def load_network(folder: ModelFolder) -> NetworkModel:
         raise BadConfiguration(f"The parts of the model {folder.card.name} do not fit each other or its card; get the model again.")
     if not all(np.isfinite(values).all() for values in arrays.values()) or (residual_sd is not None and not residual_sd > 0):
         raise BadConfiguration(f"The weights of the model {folder.card.name} hold numbers that cannot be used; get the model again.")
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn in less time than it takes to import what can leave them out
         net = build_net(kind, architecture)
-    net.to_empty(device="cpu")
     load_state(net, arrays_under(arrays, "net."))
     net.eval()
     if len(architecture["shape"]) == 3 and kind != "slices":

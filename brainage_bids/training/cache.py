@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.bids.sink import sink_json, sweep_stale, write_atomic
 from brainage_bids.models.contract import check_image
 from brainage_bids.models.features import block_means
 from brainage_bids.models.gpr import correlation
@@ -83,7 +82,7 @@ def pack(
     table : ImageTable
     steps : sequence of Step
     folder : Path
-        Where packs lie; each has a name that its files, settings and type decide.
+        Where packs lie; each has a name that its files, settings and type decide. What killed runs left of them goes.
     dtype : {"float16", "uint8"}
         uint8 takes half the place: 256 levels between the least and largest value of each image.
     allow_missing : bool
@@ -103,6 +102,7 @@ def pack(
         If the disk is full.
     """
     target = folder / f"pack-{_digest(table, steps, dtype)[:16]}"
+    sweep_stale(folder)
     if not (target / _INDEX).is_file():
         _write(table, steps, target, dtype, allow_missing, progress)
     index = json.loads((target / _INDEX).read_text(encoding="utf-8"))
@@ -131,41 +131,52 @@ def _digest(table: ImageTable, steps: Sequence[Step], dtype: str) -> str:
 
 
 def _write(table: ImageTable, steps: Sequence[Step], target: Path, dtype: str, allow_missing: bool, progress: Progress | None) -> None:
-    """Fill a folder beside `target` and rename it: what is there is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir()
-    try:
-        reasons: dict[int, str] = {}
-        scales: list[tuple[float, float]] = []
-        volumes = cells = None
-        for row, path in enumerate(table.paths):
-            try:
-                raw = check_image(table.contract, path, "the images of the other people")
-                values, _ = prepare(raw, table.contract, steps)
-                packed, scale = _packed(values, dtype, path)
-            except UnusableInput as error:
-                reasons[row] = str(error)
-                continue
-            means = block_means(raw, table.contract.voxel_mm)
-            if volumes is None or cells is None:
-                count = len(table.paths)
-                volumes = np.lib.format.open_memmap(partial / _VOLUMES, "w+", np.dtype(dtype), (count, *packed.shape))
-                cells = np.lib.format.open_memmap(partial / _CELLS, "w+", np.float32, (count, *means.shape))
-            volumes[len(scales)], cells[len(scales)] = packed, means
-            scales.append(scale)
-            if progress:
-                progress(row + 1, len(table.paths))
-        if volumes is None or cells is None:
-            raise BadDataset(f"No image can be trained on; the first: {next(iter(reasons.values()))}")
-        _refuse(reasons, allow_missing)
-        volumes.flush()
-        cells.flush()
-        np.save(partial / _SCALES, np.array(scales, dtype=np.float32))
-        (partial / _INDEX).write_text(json.dumps({"left_out": reasons}), encoding="utf-8")
-        os.rename(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """Fill a folder; its index comes last and says that all is there."""
+    reasons: dict[int, str] = {}
+    scales: list[tuple[float, float]] = []
+    count = len(table.paths)
+    with write_atomic(target / _VOLUMES) as first, write_atomic(target / _CELLS) as second, write_atomic(target / _SCALES) as third:
+        with _Stack(first, dtype, count) as volumes, _Stack(second, "float32", count) as cells:
+            for row, path in enumerate(table.paths):
+                try:
+                    raw = check_image(table.contract, path, "the images of the other people")
+                    values, _ = prepare(raw, table.contract, steps)
+                    packed, scale = _packed(values, dtype, path)
+                except UnusableInput as error:
+                    reasons[row] = str(error)
+                    continue
+                volumes.add(packed)
+                cells.add(block_means(raw, table.contract.voxel_mm))
+                scales.append(scale)
+                if progress:
+                    progress(row + 1, count)
+            if not scales:
+                raise BadDataset(f"No image can be trained on; the first: {next(iter(reasons.values()))}")
+            _refuse(reasons, allow_missing)
+        np.save(third, np.array(scales, dtype=np.float32))
+    sink_json({"left_out": reasons}, target / _INDEX)
+
+
+class _Stack:
+    """A ``.npy`` file that grows row by row. Written, not mapped: on a full disk a map ends the process by a signal."""
+
+    def __init__(self, path: Path, dtype: str, count: int):
+        self._file, self._dtype, self._count, self._end = open(path, "wb"), np.dtype(dtype), count, 0
+
+    def __enter__(self) -> _Stack:
+        return self
+
+    def __exit__(self, *_) -> None:
+        with self._file:
+            self._file.truncate(self._end)  # all the rows that were announced; zeros that are not written take no room
+
+    def add(self, row: np.ndarray) -> None:
+        """Append an array; the first gives the shape of all."""
+        if not self._end:
+            header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (self._count, *row.shape)}
+            np.lib.format.write_array_header_1_0(self._file, header)
+            self._end = self._file.tell() + self._count * row.size * self._dtype.itemsize
+        self._file.write(np.ascontiguousarray(row, dtype=self._dtype).data)
 
 
 def _packed(values: np.ndarray, dtype: str, path: Path) -> tuple[np.ndarray, tuple[float, float]]:

@@ -140,6 +140,8 @@ class _Asked:
 def _gather(root: Path, path: Path, contract: InputContract, prefix: str, asked: _Asked, rows: list[dict], left_out: list) -> list[str]:
     """Add the sessions of one dataset to `rows` or `left_out`; return what was odd in its table."""
     found = _paths(root, contract)
+    without = sorted({path.name for path in root.glob("sub-*") if path.is_dir()} - {person for person, _ in found})
+    left_out += [(prefix + person, f"no image {contract.key}") for person in without]
     joined, table = load_phenotype(None, visits_of(found), [path]), read_tsv(path)
     for column in filter(None, (asked.target, asked.group_column)):
         if table.column(column) is None:
@@ -201,7 +203,8 @@ def _number(text: str | None) -> float | None:
 def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out, problems) -> ImageTable:
     if not rows:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in Counter(reason for _, reason in left_out).items())
-        raise BadDataset(f"No session can be trained on ({reasons}).")
+        advice = "; give --phenotype a table with participant_id and age of these people" if "no age" in reasons else ""
+        raise BadDataset(f"No session can be trained on ({reasons}){advice}.")
     wanted = place.contract
     contract = _first_contract([row["path"] for row in rows], wanted)
     if wanted.derivative.startswith("modulated") or any(step.name in SKULL_STEPS for step in place.steps):

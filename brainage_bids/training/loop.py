@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,16 @@ from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.nets.encoders import Slices
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.records import BadConfiguration
-from brainage_bids.training.augment import augment, preset
-from brainage_bids.training.cache import Cache
-from brainage_bids.training.objective import Recipe, balanced_weights, bins_of, loss_of, make_optimiser, rate_at
+from brainage_bids.training.augment import preset
+from brainage_bids.training.batches import Batch, Batches
+from brainage_bids.training.forward import Cohort, convolve, predict
+from brainage_bids.training.objective import Recipe, bins_of, loss_of, make_optimiser, rate_at
+from brainage_bids.training.processes import ALONE, Team, joint_norms
 from brainage_bids.training.transfer import hold, to_training
 
-HISTORY = ("epoch", "rate", "train_loss", "validation_mae", "seconds", "volumes_per_s")
-"""Columns of ``history.tsv``; the loss has the units of its kind, the error years."""
-_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Packed images with their ages, years."""
-
-    cache: Cache
-    ages: np.ndarray
+HISTORY = ("epoch", "rate", "train_loss", "validation_mae", "seconds", "volumes_per_s", "waiting")
+"""Columns of ``history.tsv``; the loss has the units of its kind, the error years; ``waiting`` is the share of the time of
+training (without validation) in which the network had to wait for images."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +66,7 @@ def fit(
     device: str = "cpu",
     work: Path | None = None,
     told: Callable[[Mapping[str, float]], None] | None = None,
+    team: Team = ALONE,
 ) -> Fitted:
     """Train a network in place; it ends with the weights of the epoch whose validation error was the least.
 
@@ -93,62 +88,35 @@ def fit(
         Folder of checkpoints; without one nothing is kept.
     told : callable, optional
         Called after each epoch with its line of the history.
+    team : Team
+        The processes that train this network; every one of them calls this function.
 
     Raises
     ------
     BadConfiguration
-        If nobody is to be trained on or validated with, the loss is no number any more, or the GPU has too little memory.
+        If nobody is to be trained on or validated with, the loss is no number any more, or there is too little memory.
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs people to train on and people to validate with.")
     try:
-        return _Run(net, cohort, train, validation, recipe, seed, freeze, device, work).go(told)
+        net.to(device)
+        with joint_norms(net, team):
+            fitted = _Run(net, cohort, train, validation, recipe, seed, freeze, device, work, team).go(told)
     except torch.OutOfMemoryError as error:
-        smaller = max(1, recipe.batch // 2)
-        advice = f"give --batch {smaller} --accumulate {recipe.accumulate * 2} and --precision bfloat16"
-        raise BadConfiguration(f"The GPU has too little memory for {recipe.batch} images at once; {advice}.") from error
+        raise BadConfiguration(_too_much(recipe, "The GPU")) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise BadConfiguration(_too_much(recipe, "This machine")) from error
+    net.eval()
+    return fitted
 
 
-def predict(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "cpu", batch: int = 4) -> np.ndarray:
-    """Ages of packed images, (len(rows),) float64, in float32 arithmetic."""
-    found = []
-    net.eval().to(device)
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch):
-            images = np.stack([cohort.cache.read(row) for row in rows[start : start + batch]])
-            age, _ = net.head.age(net(torch.from_numpy(images)[:, None].to(device)))
-            found.append(age.double().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros(0)
-
-
-@dataclass(frozen=True)
-class Convolved:
-    """What frozen convolutions make of the images of a cohort, computed once.
-
-    Attributes
-    ----------
-    outputs : ndarray, shape (rows, channels, …), float32
-    place : mapping of int to int
-        Row of the cohort to row of `outputs`.
-    """
-
-    outputs: np.ndarray
-    place: Mapping[int, int]
-
-    def batch(self, rows: Sequence[int]) -> torch.Tensor:
-        """Outputs of some rows of the cohort."""
-        return torch.from_numpy(self.outputs[[self.place[int(row)] for row in rows]])
-
-
-def convolve(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "cpu", batch: int = 4) -> Convolved:
-    """Send images through the convolutions of a network, which do not learn."""
-    net.eval().to(device)
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch):
-            images = np.stack([cohort.cache.read(int(row)) for row in rows[start : start + batch]])
-            found.append(net.convolutions(torch.from_numpy(images)[:, None].to(device)).float().cpu().numpy())
-    return Convolved(np.concatenate(found), {int(row): number for number, row in enumerate(rows)})
+def _too_much(recipe: Recipe, what: str) -> str:
+    advice = f"give --batch {recipe.batch // 2} --accumulate {recipe.accumulate * 2} and --precision bfloat16"
+    if recipe.batch == 1:
+        advice = "give --precision bfloat16 or an --input of larger voxels"
+    return f"{what} has too little memory for {recipe.batch} images at once; {advice}."
 
 
 def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:
@@ -159,16 +127,17 @@ def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:
 class _Run:
     """One call of `fit`."""
 
-    def __init__(self, net, cohort, train, validation, recipe: Recipe, seed: int, freeze: str, device: str, work: Path | None):
-        self.net, self.cohort, self.recipe, self.seed = net.to(device), cohort, recipe, seed
+    def __init__(self, net, cohort, train, validation, recipe: Recipe, seed: int, freeze: str, device: str, work: Path | None, team: Team):
+        self.net, self.cohort, self.recipe, self.seed, self.team = net, cohort, recipe, seed, team
+        if cohort.cache.volumes.ndim == 4 and not isinstance(net, Slices):
+            net.to(memory_format=torch.channels_last_3d)
         self.train, self.validation = np.asarray(train), np.asarray(validation)
-        self.freeze, self.device = freeze, device
+        self.freeze, self.device, self.work = freeze, device, work
         hold(net, freeze)
-        self.convolved: Convolved | None = None
         self.optimiser = make_optimiser(recipe, net.parameters())
-        self.how = preset(recipe.augmentation)
-        self.batches = math.ceil(len(self.train) / recipe.batch)
-        self.steps = math.ceil(self.batches / recipe.accumulate)
+        self.batches = Batches(cohort, self.train, recipe.batch, preset(recipe.augmentation), seed, recipe.balance, device, team)
+        self.in_epoch = len(self.batches.parts(0))
+        self.steps = math.ceil(self.in_epoch / recipe.accumulate)
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, int, dict[str, np.ndarray]] = (math.inf, 0, {})
         self.finished = False
@@ -178,7 +147,8 @@ class _Run:
         self._resume()
         if not self.finished and can_convolve_once(self.net, self.recipe, self.freeze):
             rows = [*self.train.tolist(), *self.validation.tolist()]
-            self.convolved = convolve(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch)
+            how = {"device": self.device, "batch": self.recipe.batch, "work": self.work}
+            self.batches.convolved = convolve(self.net, self.cohort, rows, **how)
         while not self.finished:
             line = self._epoch(len(self.history))
             self.history.append(line)
@@ -195,74 +165,56 @@ class _Run:
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         start = time.monotonic()
-        torch.manual_seed(int(np.random.default_rng((self.seed, epoch, 1)).integers(2**62)))
+        drawn = (self.seed, epoch, 1) + (self.team.rank,) * (not self.team.leads)
+        torch.manual_seed(int(np.random.default_rng(drawn).integers(2**62)))
         to_training(self.net, self.freeze)
         losses, rate = [], 0.0
-        for number, (images, ages) in enumerate(self._batches(epoch)):
-            loss = self._loss(images, ages)
-            if not math.isfinite(loss.item()):
-                advice = "give a smaller --rate, or look for images with odd values"
-                raise BadConfiguration(f"The training loss became {loss.item()} in epoch {epoch + 1}; {advice}.")
-            losses.append(loss.item())
-            (loss / self.recipe.accumulate).backward()
-            if (number + 1) % self.recipe.accumulate == 0 or number + 1 == self.batches:
+        for number, batch in enumerate(self.batches.of_epoch(epoch)):
+            losses.append(self._learn_from(batch, epoch))
+            if (number + 1) % self.recipe.accumulate == 0 or number + 1 == self.in_epoch:
                 rate = rate_at(self.recipe, epoch * self.steps + number // self.recipe.accumulate, self.recipe.epochs * self.steps)
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
+                self.team.total_gradients(list(self.net.parameters()))
                 self.optimiser.step()
                 self.optimiser.zero_grad(set_to_none=True)
-        seconds = time.monotonic() - start
-        speed = len(self.train) / max(seconds, 1e-9)
+        seconds = max(time.monotonic() - start, 1e-9)
         predicted = self._predict_validation()
         mae = float(np.mean(np.abs(predicted - self.cohort.ages[self.validation])))
         if not math.isfinite(mae):
             raise BadConfiguration(f"The network gave no number in epoch {epoch + 1}; give a smaller --rate.")
-        values = (epoch + 1, rate, float(np.mean(losses)), mae, time.monotonic() - start, speed)
+        speed, waiting = len(self.train) / seconds, self.batches.waited / seconds
+        values = (epoch + 1, rate, float(np.mean(losses)), mae, time.monotonic() - start, speed, waiting)
         return dict(zip(HISTORY, values, strict=True))
+
+    def _learn_from(self, batch: Batch, epoch: int) -> float:
+        """Add the gradients of a batch and return its loss, that of all processes."""
+        loss = self._loss(batch.images, batch.ages) * batch.share
+        value = float(self.team.total(loss.detach().clone()))
+        if not math.isfinite(value):
+            advice = "give a smaller --rate, or look for images with odd values"
+            raise BadConfiguration(f"The training loss became {value} in epoch {epoch + 1}; {advice}.")
+        (loss / self.recipe.accumulate).backward()
+        return value
 
     def _loss(self, images: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            output = self.net(images) if self.convolved is None else self.net.head(self.net.dense(images))
+            output = self.net(images) if self.batches.convolved is None else self.net.head(self.net.dense(images))
         return loss_of(self.recipe.loss, output.float(), ages, bins_of(self.net))
 
     def _predict_validation(self) -> np.ndarray:
         rows = self.validation.tolist()
-        if self.convolved is None:
-            return predict(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch)
+        convolved = self.batches.convolved
+        if convolved is None:
+            return predict(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch, team=self.team)
         self.net.eval()
+        found = []
         with torch.inference_mode():
-            age, _ = self.net.head.age(self.net.head(self.net.dense(self.convolved.batch(rows).to(self.device))))
-        return age.double().cpu().numpy()
-
-    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of an epoch, made ahead by another thread."""
-        generator = np.random.default_rng((self.seed, epoch, 2))
-        if self.recipe.balance:
-            order = generator.choice(self.train, len(self.train), p=balanced_weights(self.cohort.ages[self.train]))
-        else:
-            order = generator.permutation(self.train)
-        parts = [order[start : start + self.recipe.batch] for start in range(0, len(order), self.recipe.batch)]
-        if len(parts) > 1 and len(parts[-1]) == 1 and self.recipe.batch > 1:
-            parts[-2:] = [np.concatenate(parts[-2:])]  # batch norm has no variance of one
-            self.batches = len(parts)
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self._batch, epoch, number, part) for number, part in enumerate(parts[:_AHEAD])]
-            for number in range(len(parts)):
-                images, ages = waiting.pop(0).result()
-                if number + _AHEAD < len(parts):
-                    waiting.append(pool.submit(self._batch, epoch, number + _AHEAD, parts[number + _AHEAD]))
-                yield images.to(self.device, non_blocking=True), ages.to(self.device, non_blocking=True)
-
-    def _batch(self, epoch: int, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        ages = torch.from_numpy(self.cohort.ages[rows].astype(np.float32))
-        if self.convolved is not None:
-            return self.convolved.batch(rows), ages
-        images = []
-        for place, row in enumerate(rows):
-            generator = np.random.default_rng((self.seed, epoch, number, place, 3))
-            images.append(augment(torch.from_numpy(self.cohort.cache.read(int(row))), self.how, generator))
-        stacked = torch.stack(images)[:, None]
-        return stacked.contiguous(memory_format=torch.channels_last_3d) if stacked.dim() == 5 else stacked, ages
+            for start in range(0, len(rows), self.recipe.batch):
+                outputs = convolved.batch(rows[start : start + self.recipe.batch]).to(self.device)
+                age, _ = self.net.head.age(self.net.head(self.net.dense(outputs)))
+                found.append(age.double().cpu().numpy())
+        return np.concatenate(found)
 
     def _digest(self) -> str:
         """What the weights at the end depend on: everything that was given, and the weights at the start."""
@@ -270,12 +222,12 @@ class _Run:
         for name, value in sorted(state_arrays(self.net).items()):
             start.update(name.encode() + np.ascontiguousarray(value).tobytes())
         rows = [self.train.tolist(), self.validation.tolist(), self.cohort.ages.tolist(), self.cohort.cache.volumes.shape]
-        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, self.cohort.cache.name]
+        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, self.cohort.cache.name, HISTORY]
         start.update(json.dumps(about).encode())
         return start.hexdigest()[:16]
 
     def _save(self) -> None:
-        if self.path is None:
+        if self.path is None or not self.team.leads:
             return
         content: dict[str, Any] = {
             "net": self.net.state_dict(),
@@ -284,8 +236,10 @@ class _Run:
             "best": [self.best[0], self.best[1], {name: torch.from_numpy(value.copy()) for name, value in self.best[2].items()}],
             "finished": self.finished,
         }
+        packed = io.BytesIO()  # torch hides why a file cannot be written
+        torch.save(content, packed)
         with write_atomic(self.path) as partial:
-            torch.save(content, partial)
+            partial.write_bytes(packed.getbuffer())
 
     def _resume(self) -> None:
         """Go on from the last whole epoch of a run with the same arguments, if there is one."""

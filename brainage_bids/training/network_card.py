@@ -84,12 +84,26 @@ def write_trained(
 def history_text(history: tuple[Mapping[str, float], ...]) -> str:
     """The history as a tsv.
 
-    >>> line = {"epoch": 1, "rate": 0.001, "train_loss": 9.5, "validation_mae": 8.25, "seconds": 2.0, "volumes_per_s": 50.0}
-    >>> history_text((line,)).splitlines()[1].split()
-    ['1', '0.001', '9.5', '8.25', '2', '50']
+    >>> history_text(({**dict.fromkeys(HISTORY, 2.0), "train_loss": 9.5},)).splitlines()[1].split()[:4]
+    ['2', '2', '9.5', '2']
     """
     lines = ["\t".join(HISTORY), *("\t".join(f"{line[name]:.6g}" for name in HISTORY) for line in history)]
     return "\n".join(lines) + "\n"
+
+
+def describe_device(setup: Setup) -> str:
+    """The device in words: its name, and how many processes if there were several.
+
+    >>> from types import SimpleNamespace
+    >>> describe_device(SimpleNamespace(device="cpu", team=SimpleNamespace(size=2)))
+    'cpu, 2 processes'
+    """
+    name = setup.device
+    if name.startswith("cuda"):
+        import torch
+
+        name = f"cuda ({torch.cuda.get_device_name(name)})"
+    return name if setup.team.size == 1 else f"{name}, {setup.team.size} processes"
 
 
 def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seeds, minutes: float, start: str, files) -> ModelCard:
@@ -110,7 +124,7 @@ def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seed
             ages=describe_ages(table.ages),
             split=f"{begun}{held_out.by}; loss {recipe.loss}, {recipe.optimiser} {recipe.rate:g}, batches of {recipe.batch}",
             seeds=seeds,
-            device=setup.device,
+            device=describe_device(setup),
             software=f"brainage_bids {__version__}",
             sites=tuple(table.people_by(table.sites)),
             sexes=table.people_by(table.sexes),

@@ -17,9 +17,11 @@ from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import SignFlip, sign_flip_test
 from brainage_bids.training.cache import Cache
+from brainage_bids.training.forward import Cohort, predict
 from brainage_bids.training.images import ImageTable
-from brainage_bids.training.loop import Cohort, Fitted, fit, predict
+from brainage_bids.training.loop import Fitted, fit
 from brainage_bids.training.objective import Recipe
+from brainage_bids.training.processes import ALONE, Team
 from brainage_bids.training.split_file import count_parts
 from brainage_bids.training.transfer import start_from
 
@@ -47,6 +49,8 @@ class Setup:
     device : str
     work : Path or None
         Folder of checkpoints.
+    team : Team
+        The processes that train together.
     """
 
     kind: str
@@ -57,6 +61,7 @@ class Setup:
     freeze: str = "none"
     device: str = "cpu"
     work: Path | None = None
+    team: Team = ALONE
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,9 @@ def train_one(setup: Setup, cohort: Cohort, train: Sequence[int], validation: Se
     model = NetworkModel(setup.kind, architecture, net, (contract,), setup.place.steps)
     if setup.init is not None:
         start_from(net, setup.init, model)
-    work = setup.work
-    fitted = fit(net, cohort, train, validation, setup.recipe, seed=seed, freeze=setup.freeze, device=setup.device, work=work, told=told)
-    errors = predict(net, cohort, list(validation), device=setup.device, batch=setup.recipe.batch) - cohort.ages[list(validation)]
+    how = {"freeze": setup.freeze, "device": setup.device, "work": setup.work, "team": setup.team}
+    fitted = fit(net, cohort, train, validation, setup.recipe, seed=seed, told=told, **how)
+    errors = _predicted(setup, model, cohort, np.asarray(validation)) - cohort.ages[list(validation)]
     return Trained(model, fitted, seed, max(LEAST_SD, float(np.sqrt(np.mean(errors**2)))))
 
 
@@ -166,7 +171,7 @@ def train_parts(
         name = f"run {number + 1} of {runs}"
         trained.append(train_one(setup, cohort, rows["train"], rows["validation"], seed + number, _named(told, name)))
     test = rows["test"]
-    predictions = [_predicted(setup, one, cohort, test) for one in trained]
+    predictions = [_predicted(setup, one.model, cohort, test) for one in trained]
     best = int(np.argmin([one.fitted.validation_mae for one in trained]))
     counts = count_parts(table.participants, parts)
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -199,9 +204,7 @@ def train_folds(
         If there are too few people for the folds.
     """
     check_ages(table.ages)
-    if not 2 <= folds <= table.n_people or table.n_people - -(-table.n_people // folds) < 4 or repeats < 1:
-        least = "four people in training, one a fold and two folds are the least"
-        raise BadDataset(f"{table.n_people} people cannot be cross-validated in {folds} folds: {least}.")
+    check_folds(table.n_people, folds, repeats)
     cohort = Cohort(cache, table.ages)
     shape = (repeats, len(table.ages))
     predictions, sds, guesses = np.empty(shape), np.empty(shape), np.empty(shape)
@@ -213,7 +216,7 @@ def train_folds(
             train, validation = inner_split(table, np.flatnonzero(assigned != fold), (seed, repeat, fold))
             name = f"repeat {repeat + 1} of {repeats}, fold {fold + 1} of {folds}"
             one = train_one(setup, cohort, train, validation, seed + repeat * folds + fold, _named(told, name))
-            predictions[repeat, test] = _predicted(setup, one, cohort, test)
+            predictions[repeat, test] = _predicted(setup, one.model, cohort, test)
             sds[repeat, test], guesses[repeat, test] = one.validation_rmse, table.ages[np.r_[train, validation]].mean()
             if repeat == 0:
                 found = _features(setup, one, cohort, test)
@@ -241,8 +244,15 @@ def check_ages(ages: np.ndarray) -> None:
         raise BadDataset(f"All {len(ages)} sessions have the same age, so there is nothing to learn; check the phenotype table.")
 
 
-def _predicted(setup: Setup, one: Trained, cohort: Cohort, rows: np.ndarray) -> np.ndarray:
-    return predict(one.model.net, cohort, rows.tolist(), device=setup.device, batch=setup.recipe.batch)
+def check_folds(people: int, folds: int, repeats: int) -> None:
+    """Raise BadDataset if there are too few people for the folds."""
+    if not 2 <= folds <= people or people - -(-people // folds) < 4 or repeats < 1:
+        least = "four people in training, one a fold and two folds are the least"
+        raise BadDataset(f"{people} people cannot be cross-validated in {folds} folds: {least}.")
+
+
+def _predicted(setup: Setup, model: NetworkModel, cohort: Cohort, rows: np.ndarray) -> np.ndarray:
+    return predict(model.net, cohort, rows.tolist(), device=setup.device, batch=setup.recipe.batch, team=setup.team)
 
 
 def _features(setup: Setup, one: Trained, cohort: Cohort, rows: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.bids.names import derivative_path, find_derivatives
@@ -36,16 +37,13 @@ def estimate_session(session: Session, plan) -> bool:
 
     path = derivative_path(plan.out_dir, "brainage", session.participant_id, session.session_id)
     folders = [find_model(name, plan.model_dirs) for name in (plan.models or (DEFAULT_MODEL,))]
-    files = {
-        f"{output.key}_{value}": output.path(plan.out_dir, session)
-        for output in STAGES["template"]
-        for _, value in output.entities or (("", ""),)
-    }
+    files = input_files(session, plan.out_dir)
     flags = quality_flags(session, plan.out_dir)
     tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
     volumes = read_volumes(*tables)
+    how = {"device": plan.device, "precision": plan.precision}
     rows = estimate_rows(
-        session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags) for folder in folders]
+        session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags, **how) for folder in folders]
     )
     readings = {folder.card.name: read_structures(folder, volumes, session.age) for folder in folders}
     written = write_structures(session, plan.out_dir, readings)
@@ -53,6 +51,13 @@ def estimate_session(session: Session, plan) -> bool:
         return written
     sink_table(rows, path, COLUMNS)
     return True
+
+
+def input_files(session: Session, out_dir) -> dict[str, Path]:
+    """Where the images lie that a model may look at, by ``InputContract.key``."""
+    return {
+        "_".join([output.key, *(value for _, value in output.entities)]): output.path(out_dir, session) for output in STAGES["template"]
+    }
 
 
 def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:

@@ -51,6 +51,8 @@ class Plan:
         Names or folders of models; empty takes the embedded default.
     model_dirs : tuple of Path
         Further folders that hold models.
+    device, precision : str
+        Where networks run, and in what arithmetic; see ``models.inference.load_model``.
     reused : mapping
         Stem of a session to the preprocessing of another app that is taken over.
     """
@@ -64,6 +66,8 @@ class Plan:
     seed: int = 1
     models: tuple[str, ...] = ()
     model_dirs: tuple[Path, ...] = ()
+    device: str = "cpu"
+    precision: str = "float32"
     reused: Mapping[str, Reused] = field(default_factory=dict)
 
     def reused_files(self, session: Session) -> dict[str, Path]:

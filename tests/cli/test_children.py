@@ -48,6 +48,11 @@ def process_participant(participant, plan):
         time.sleep(60)
     if what == "hogs":  # a library that never lets go of the interpreter
         ctypes.PyDLL(None).sleep(60)
+    if what == "estimates":
+        from brainage_bids.models.inference import load_model
+        from brainage_bids.models.registry import open_model
+        (plan.out_dir / f"{name}.loaded").write_text(str(os.getpid()))
+        load_model(open_model(plan.models[0]))
     (plan.out_dir / f"{name}.txt").write_text(f"{plan.threads} {os.environ['ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS']}")
     return []
 
@@ -62,6 +67,15 @@ if "brainage_bids.cli.child" in sys.orig_argv:
         stand_in = types.ModuleType("brainage_bids." + module)
         setattr(stand_in, function.__name__, function)
         sys.modules["brainage_bids." + module] = stand_in
+    import os
+    from brainage_bids.models import inference
+
+    def counted(folder, load=inference.KINDS["volumes"]):
+        with open(os.environ["LOADS"], "a") as file:
+            file.write(f"{os.getpid()} ")
+        return load(folder)
+
+    inference.KINDS["volumes"] = counted
 '''
 
 
@@ -69,8 +83,9 @@ if "brainage_bids.cli.child" in sys.orig_argv:
 def stand_ins(tmp_path, monkeypatch):
     site = tmp_path / "site"
     site.mkdir()
+    monkeypatch.setenv("LOADS", str(tmp_path / "loads"))
     (site / "sitecustomize.py").write_text(STAND_INS)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(children.__file__).parents[2])]))  # the code under test
 
 
 @pytest.fixture
@@ -145,6 +160,43 @@ def test_what_failed_in_each_session_is_said_on_the_terminal(settings, caplog, m
 def test_memory_beyond_the_limit_is_refused_and_said(settings):
     (outcome,) = run_all(replace(settings, mem_mb=700), "sub-1Xhungry")
     assert not outcome.done and "700 MB of --mem-mb" in record(settings, "sub-1Xhungry")["message"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each participant loads the models itself")
+def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volume_model, tmp_path):
+    names = ["sub-1Xestimates", "sub-2Xkilled", "sub-3Xexits", "sub-4Xnoreport", "sub-5Xestimates"]
+    with_model = replace(settings, models=(str(volume_model.path),), nprocs=2)
+    outcomes = {outcome.participant_id: outcome.done for outcome in run_all(with_model, *names)}
+    assert outcomes == {name: name.endswith("estimates") for name in names}
+    loads = (tmp_path / "loads").read_text().split()
+    processes = {(Path(settings.out_dir) / f"{name}.loaded").read_text() for name in (names[0], names[4])}
+    assert len(loads) == 1
+    assert len(processes | set(loads)) == 3  # each in a process of its own
+    assert "loaded in" in (Path(settings.out_dir) / "logs" / "run" / "models.log").read_text()
+    assert "signal SIGKILL" in record(settings, names[1])["message"]
+    assert "ended with the status 7" in record(settings, names[2])["message"]
+    assert "No space left on device" in record(settings, names[3])["message"]
+    (tmp_path / "loads").unlink()
+    assert run_all(with_model, names[0])[0].done
+    assert len((tmp_path / "loads").read_text().split()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no nursery elsewhere")
+def test_a_killed_nursery_is_the_end_of_those_in_it_and_not_of_the_run(settings, volume_model):
+    names = ["sub-1Xsleeps", "sub-2Xfine"]
+    sign = Path(settings.out_dir) / f"{names[0]}.pid"
+
+    def kill_the_parent():
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not written(sign):
+            time.sleep(0.05)
+        os.kill(int(Path(f"/proc/{sign.read_text()}/stat").read_text().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
+
+    threading.Thread(target=kill_the_parent, daemon=True).start()
+    slept, fine = run_all(replace(settings, models=(str(volume_model.path),)), *names)
+    assert (slept.done, fine.done) == (False, True)
+    assert "signal SIGKILL" in record(settings, names[0])["message"]
+    assert not alive(int(sign.read_text()))
 
 
 def test_no_further_participant_starts_after_the_first_failure(settings):

@@ -1,10 +1,17 @@
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
+import brainage_bids
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.cli.train import main
 from brainage_bids.models import load_model
@@ -171,6 +178,87 @@ def test_bad_input_is_one_sentence(people, tmp_path, capsys):
         assert "Traceback" not in found[1]
     table.write_text("participant_id\tage\n" + "\n".join(f"sub-{row:02d}\t40" for row in range(24)) + "\n")
     assert "have the same age" in sentence(people, tmp_path, capsys, "resnet")[1]
+
+
+def command(people, out, *more, limit=None):
+    """The real command; `limit` bounds the size of a file."""
+    words = ["-m", "brainage_bids.cli.train", people[0], "--phenotype", people[1], "--out", out, "--model", "resnet", *FAST, *more]
+    environment = os.environ | {"PYTHONPATH": str(Path(brainage_bids.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    bound = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bound
+    )
+
+
+@pytest.mark.slow
+def test_killed_three_times_and_started_again_gives_the_same_weights(people, tmp_path):
+    words = ["--folds", "2", "--repeats", "1", "--epochs", "12", "--name", "toy"]
+    whole = command(people, tmp_path / "whole", *words)
+    _, said = whole.communicate(timeout=300)
+    assert whole.returncode == 0, said
+    moments = ("packing images: 10 of 24", "fold 1 of 2, epoch 3:", "all people, epoch 2:")
+    for moment in moments:
+        process = command(people, tmp_path / "killed", *words)
+        for line in process.stderr:
+            if moment in line:
+                process.kill()
+                break
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, moment
+        assert not (tmp_path / "killed").exists()
+    last = command(people, tmp_path / "killed", *words)
+    _, said = last.communicate(timeout=300)
+    assert last.returncode == 0, said
+    assert "fold" not in said and "all people, epoch 1:" not in said  # what was done is not done again
+    first, second = (read_card(tmp_path / name / "model.toml").files["weights.safetensors"] for name in ("whole", "killed"))
+    assert first == second
+    assert not [path for path in tmp_path.rglob("*.partial*") if path.is_file()]
+
+
+@pytest.mark.parametrize(("limit", "file"), [(20_000, "volumes.npy"), (200_000, "run-")])
+def test_no_room_is_one_sentence(people, tmp_path, limit, file):
+    process = command(people, tmp_path / "toy", "--split-parts", limit=limit)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 78, said
+    (sentence,) = [line for line in said.splitlines() if line.startswith("brainage-train:")]
+    assert "raise the limit (ulimit -f)" in sentence and file in sentence
+    assert "Traceback" not in said
+    assert not (tmp_path / "toy").exists()
+    assert not [path for path in tmp_path.rglob("*partial*") if path.is_file()]
+
+
+def test_half_done_derivatives_are_named(people, tmp_path, capsys):
+    derivative_path(people[0], "modulated", "sub-05", label="GM").unlink()
+    assert run(people, tmp_path / "toy", "resnet", "--split-parts") == 0
+    assert "left out, no image modulated_GM: 1 (sub-05)" in capsys.readouterr().out
+
+
+def test_one_site_and_no_sites_and_ages_that_are_missing(people, tmp_path, capsys):
+    root, table = people
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    ages = [row[1] for row in rows[1:]]
+    for name, lines in {
+        "onesite": ["participant_id\tage\tsite", *(f"sub-{row:02d}\t{age}\tx" for row, age in enumerate(ages))],
+        "nosite": ["participant_id\tage", *(f"sub-{row:02d}\t{age if row != 3 else 'n/a'}" for row, age in enumerate(ages))],
+    }.items():
+        table.write_text("\n".join(lines) + "\n")
+        assert run(people, tmp_path / name, "resnet", "--split-parts") == 0
+    assert "left out, no age: 1 (sub-03)" in capsys.readouterr().out
+    assert [read_card(tmp_path / name / "model.toml").training.sites for name in ("onesite", "nosite")] == [("x",), ()]
+    table.write_text("participant_id\tsex\n" + "\n".join(f"sub-{row:02d}\tF" for row in range(24)) + "\n")
+    assert run(people, tmp_path / "third", "resnet", "--split-parts") == 65
+    assert "(24 × no age); give --phenotype a table with participant_id and age" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_full_says_what_to_do(people, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("brainage_bids.training.loop._Run._loss", full)
+    assert run(people, tmp_path / "toy", "resnet", "--split-parts") == 78
+    assert "too little memory for 4 images at once; give --batch 2 --accumulate 2" in capsys.readouterr().err
+    assert run(people, tmp_path / "toy", "resnet", "--split-parts", "--batch", "1") == 78
+    assert "give --precision bfloat16 or an --input of larger voxels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,38 @@ def test_a_model_is_loaded_once_and_again_when_it_changed(write, monkeypatch):
         load_model(folder)
 
 
+@pytest.mark.parametrize("kind", NETS)
+def test_bfloat16_is_of_the_convolutions_and_not_of_the_age(kind, write, image):
+    folder, _ = write(kind)
+    plain, quick = load_model(folder), load_model(folder, precision="bfloat16")
+    assert quick.net is plain.net  # loaded once
+    ages = [model.predict_array(image[1]).brain_age for model in (plain, quick)]
+    assert ages[0] != ages[1]
+    assert ages[0] == pytest.approx(ages[1], abs=0.1)
+    assert load_model(folder).predict_array(image[1]).brain_age == ages[0]
+    assert float(torch.tensor(ages[1]).bfloat16()) != ages[1]  # steps of 0.25 years
+    assert estimate(folder, image[0], {}, age=40.0, precision="bfloat16").brain_age == ages[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_no_gpu(write, image):
+    folder, _ = write("resnet")
+    assert load_model(folder, device="auto").device == "cpu"
+    with pytest.raises(BadConfiguration, match="'cuda' is not there; give --device cpu"):
+        estimate(folder, image[0], {}, age=40.0, device="cuda")
+
+
+def test_too_little_memory_on_the_gpu(write, image, monkeypatch):
+    folder, _ = write("resnet")
+
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("brainage_bids.models.nets.base.AgeNet.features", full)
+    with pytest.raises(BadConfiguration, match="too little memory for the network resnet; give --precision bfloat16 or --device cpu"):
+        load_model(folder).predict_array(image[1])
+
+
 def test_images_unlike_training_are_flagged(write, image, card):
     mean = np.random.default_rng(5).random((7, 8, 7)).astype(np.float16)
     key = card.inputs[0].key

@@ -1,7 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 
+import brainage_bids
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.imaging.intensity import by_mean
 from brainage_bids.models.features import block_means
@@ -76,9 +83,32 @@ def test_a_pack_that_was_broken_off_leaves_nothing(people, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="the disk is full; free some space"):
         pack(table_of(root), (), root / "work")
-    assert list((root / "work").iterdir()) == []
+    assert [path for path in (root / "work").rglob("*") if path.is_file()] == []
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_cache import pack, table_of
+root = Path({root!r})
+pack(table_of(root), (), root / "work", progress=lambda done, _: done < 3 or os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_what_a_killed_run_packed_goes_and_all_is_packed_again(people):
+    root, values = people
+    script = KILLED.format(tests=str(Path(__file__).parent), root=str(root))
+    environment = os.environ | {"PYTHONPATH": str(Path(brainage_bids.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = [path for path in (root / "work").rglob("*") if path.is_file()]
+    assert left
+    _, cache = pack(table_of(root), (), root / "work")
+    assert not any(path.exists() for path in left)
+    np.testing.assert_allclose(cache.read(4), values[4], rtol=1e-3)
 
 
 def test_odd_images_are_named_or_left_out(people):

@@ -13,7 +13,8 @@ from brainage_bids.models.nets import build_net
 from brainage_bids.models.network import state_arrays
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.cache import Cache
-from brainage_bids.training.loop import Cohort, fit, predict
+from brainage_bids.training.forward import Cohort, predict
+from brainage_bids.training.loop import fit
 from brainage_bids.training.objective import Recipe
 from brainage_bids.training.transfer import hold, to_training
 

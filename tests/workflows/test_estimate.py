@@ -7,8 +7,9 @@ from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
 from brainage_bids.bids.structures import read_structure_rows
 from brainage_bids.bids.tables import read_tsv
+from brainage_bids.models.inputs import INPUTS
 from brainage_bids.records import Session, UnusableInput
-from brainage_bids.workflows.estimate import estimate_session, write_structures
+from brainage_bids.workflows.estimate import estimate_session, input_files, write_structures
 
 SESSION = Session("sub-01", None, {}, age=50.0)
 
@@ -21,7 +22,7 @@ def plan(tmp_path, volume_model, volume_person):
     rows = [names | {"name": name, "volume_mm3": value} for name, value in volume_person(50.0).items()]
     for key, table in (("volumes", [tissues]), ("volumes_atlas", rows), ("qc", [{"metric": "snr", "value": 9.0, "flag": None}])):
         sink_table(table, derivative_path(tmp_path, key, "sub-01"), table_columns(key))
-    return SimpleNamespace(out_dir=tmp_path, models=(str(volume_model.path),), model_dirs=())
+    return SimpleNamespace(out_dir=tmp_path, models=(str(volume_model.path),), model_dirs=(), device="auto", precision="float32")
 
 
 def test_age_and_structures_agree(plan, volume_model):
@@ -59,6 +60,13 @@ def test_an_unknown_age_has_no_norms(plan):
     estimate_session(Session("sub-01", None, {}), plan)
     structures = read_structure_rows(derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes"))
     assert {item["norm_p5"] for item in structures} == {None}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_app_makes_the_image_of_every_published_input(name, tmp_path):
+    contract = INPUTS[name].contract
+    names = {"space": contract.space, **contract.entities}
+    assert input_files(SESSION, tmp_path)[contract.key] == derivative_path(tmp_path, contract.derivative, "sub-01", **names)
 
 
 def test_a_table_without_a_structure(plan):

@@ -1,0 +1,194 @@
+"""One process that loads the models once and forks the process of each participant, so that they share them.
+
+What a participant does stays its own: its memory, its log, its death. The models are in memory that is copied when it is
+written, and nobody writes it. Only on Linux, whose kernel ends the participants with the nursery, and the nursery with the app.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from brainage_bids.settings import Settings
+
+LOGGER = logging.getLogger("brainage")
+SERVE = "--serve"
+_LONGEST = 65536
+_POLL_SECONDS = 0.05
+
+
+class Forked:
+    """The process of a participant, with what is used of ``subprocess.Popen``."""
+
+    def __init__(self, nursery: Nursery, pid: int):
+        self._nursery, self.pid = nursery, pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, None if it has not; −n for signal n."""
+        return self._nursery.ended.get(self.pid)
+
+    def poll(self) -> int | None:
+        """Look whether it has ended."""
+        self._nursery.listen(0.0)
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for its end."""
+        while self.returncode is None:
+            self._nursery.listen(_POLL_SECONDS)
+        return self.returncode
+
+
+class Nursery:
+    """The app's side: asks for participants and hears of their ends.
+
+    Parameters
+    ----------
+    command : list of str
+        Starts ``cli.child``.
+    environment : dict
+    models : sequence of str
+        Folders of models.
+    log : Path
+        Where it writes what it has to say.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], models: tuple[str, ...], log: Path):
+        self.ended: dict[int, int] = {}
+        self._running: set[int] = set()
+        self._started: list[int] = []
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        words = [*command, SERVE, str(theirs.fileno()), str(os.getpid()), json.dumps(models)]
+        with open(log, "ab") as output, theirs:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(theirs.fileno(),),
+                env=environment,
+            )  # fmt: skip
+        self.alive = True
+
+    def start(self, task: Path, log: Path, lock: int) -> Forked | None:
+        """Start a participant; None if the nursery is gone."""
+        with open(log, "ab") as output:
+            try:
+                socket.send_fds(self._socket, [json.dumps(str(task)).encode()], [output.fileno(), lock])
+            except OSError:
+                self._gone()
+        while self.alive and not self._started:
+            self.listen(_POLL_SECONDS)
+        return Forked(self, self._started.pop()) if self._started else None
+
+    def listen(self, seconds: float) -> None:
+        """Hear what the nursery says, for so long at most if it says nothing."""
+        while self.alive and select.select([self._socket], [], [], seconds)[0]:
+            try:
+                said = self._socket.recv(_LONGEST)
+            except OSError:
+                said = b""
+            if not said:
+                self._gone()
+                return
+            what, pid, status = json.loads(said)
+            if what == "started":
+                self._started.append(pid)
+                self.ended.pop(pid, None)  # the system has given a number again
+                self._running.add(pid)
+            else:
+                self._running.discard(pid)
+                self.ended[pid] = status
+            seconds = 0.0
+
+    def _gone(self) -> None:
+        """The kernel has ended those who were running together with the nursery."""
+        self.alive = False
+        self.ended |= dict.fromkeys(self._running, -signal.SIGKILL)
+        self._running.clear()
+
+    def close(self) -> None:
+        """Let the nursery end, and what may still run in it."""
+        self._socket.close()
+        self.alive = False
+        self._process.wait()
+
+
+def can_share(settings: Settings, participants: int) -> bool:
+    """Whether a nursery is of use: several participants, with models, on Linux."""
+    return sys.platform == "linux" and participants > 1 and bool(settings.models)
+
+
+def serve(descriptor: int, models: list[str]) -> tuple[Path, int]:
+    """Be the nursery until the app is gone; returns in the process of a participant only, with its task and the nursery's number."""
+    threads, nursery = _load(models), os.getpid()
+    ours = socket.socket(fileno=descriptor)
+    while True:
+        if select.select([ours], [], [], _POLL_SECONDS)[0]:
+            said, descriptors, _, _ = socket.recv_fds(ours, _LONGEST, 2)
+            if not said:
+                os.killpg(0, signal.SIGKILL)
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                _settle(descriptors[0], threads)
+                return Path(json.loads(said)), nursery
+            for opened in descriptors:
+                os.close(opened)
+            ours.send(json.dumps(["started", pid, 0]).encode())
+        for pid, status in _ended():
+            ours.send(json.dumps(["ended", pid, os.waitstatus_to_exitcode(status)]).encode())
+
+
+def _load(models: list[str]) -> int | None:
+    """Load the models on one thread, as pools of threads do not survive a fork; return how many threads torch is to have."""
+    from brainage_bids.models.inference import load_model
+    from brainage_bids.models.nets import NETS
+    from brainage_bids.models.registry import open_model
+    from brainage_bids.records import BadConfiguration
+
+    threads = None
+    for path in models:
+        start = time.monotonic()
+        try:
+            folder = open_model(path)
+            if folder.card.kind in NETS and threads is None:
+                import torch
+
+                threads = torch.get_num_threads()
+                torch.set_num_threads(1)
+            load_model(folder)
+            LOGGER.info("%s loaded in %.1f s", path, time.monotonic() - start)
+        except BadConfiguration as error:  # each participant will say so
+            LOGGER.info("%s not loaded: %s", path, error)
+    return threads
+
+
+def _settle(log: int, threads: int | None) -> None:
+    """Become a participant: a session of its own, its log, its threads. The lock stays open until the process ends."""
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _ended() -> list[tuple[int, int]]:
+    """Participants that have ended since the last look, with their wait status."""
+    found = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        found.append((pid, status))
