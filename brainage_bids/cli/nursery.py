@@ -120,8 +120,19 @@ class Nursery:
 
 
 def can_share(settings: Settings, participants: int) -> bool:
-    """Whether a nursery is of use: several participants, with models, on Linux."""
-    return sys.platform == "linux" and participants > 1 and bool(settings.models)
+    """Whether a nursery is of use: on Linux, several participants, and a network to load; other models are there in milliseconds."""
+    return sys.platform == "linux" and participants > 1 and any(map(_is_network, settings.models))
+
+
+def _is_network(path: str) -> bool:
+    from brainage_bids.models.nets import NETS
+    from brainage_bids.models.registry import open_model
+    from brainage_bids.records import BadConfiguration
+
+    try:
+        return open_model(path).card.kind in NETS
+    except BadConfiguration:  # each participant will say so
+        return False
 
 
 def serve(descriptor: int, models: list[str]) -> tuple[Path, int]:

@@ -16,6 +16,7 @@ from brainage_bids.bids.inventory import Inventory
 from brainage_bids.cli import children
 from brainage_bids.cli.failures import failure_path, write_failures
 from brainage_bids.cli.locks import lock_participant
+from brainage_bids.cli.nursery import can_share
 from brainage_bids.records import Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
 
@@ -163,7 +164,8 @@ def test_memory_beyond_the_limit_is_refused_and_said(settings):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each participant loads the models itself")
-def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volume_model, tmp_path):
+def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volume_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "can_share", lambda settings, participants: participants > 1)
     names = ["sub-1Xestimates", "sub-2Xkilled", "sub-3Xexits", "sub-4Xnoreport", "sub-5Xestimates"]
     with_model = replace(settings, models=(str(volume_model.path),), nprocs=2)
     outcomes = {outcome.participant_id: outcome.done for outcome in run_all(with_model, *names)}
@@ -182,7 +184,17 @@ def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volum
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no nursery elsewhere")
-def test_a_killed_nursery_is_the_end_of_those_in_it_and_not_of_the_run(settings, volume_model):
+def test_only_networks_are_shared(settings, volume_model, tmp_path, monkeypatch):
+    several = replace(settings, models=(str(volume_model.path),))
+    assert not can_share(several, 5)
+    monkeypatch.setattr("brainage_bids.models.nets.NETS", {"volumes": ("", "")})
+    assert can_share(several, 5) and not can_share(several, 1)
+    assert not can_share(replace(settings, models=(str(tmp_path),)), 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no nursery elsewhere")
+def test_a_killed_nursery_is_the_end_of_those_in_it_and_not_of_the_run(settings, volume_model, monkeypatch):
+    monkeypatch.setattr(children, "can_share", lambda settings, participants: participants > 1)
     names = ["sub-1Xsleeps", "sub-2Xfine"]
     sign = Path(settings.out_dir) / f"{names[0]}.pid"
 
