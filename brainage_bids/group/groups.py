@@ -36,7 +36,7 @@ def group_order(cohort: Cohort, names: Sequence[str]) -> list[str]:
 
 def compared_groups(cohort: Cohort) -> list[Result]:
     """Gap, corrected gap and age between groups: Welch, Mann-Whitney, ANOVA and ANCOVA, adjusted pairs; sex and site by χ²."""
-    column = _groups(cohort)
+    column = groups_column(cohort)
     means: list[Row] = []
     ranks: list[Row] = []
     variance: list[Row] = []
@@ -48,7 +48,7 @@ def compared_groups(cohort: Cohort) -> list[Result]:
         if len(names) < 2:
             continue
         order = group_order(cohort, names)
-        for variable in ("pad", "pad_corrected", "pad_site_adjusted", "age"):
+        for variable in ("pad", "pad_corrected", "pad_site_adjusted", "pad_harmonised", "age"):
             if variable not in people or people[variable].isna().all() or (variable == "age" and model != cohort.models[0]):
                 continue
             values = people[variable].astype(float).tolist()
@@ -56,7 +56,7 @@ def compared_groups(cohort: Cohort) -> list[Result]:
             family = f"pairs of groups, {variable}, {model}"
             means += labelled(compare_groups(values, group, variable=variable, order=there, family=family), model=model)
             ranks += labelled(compare_groups(values, group, variable=variable, order=there, ranks=True, family=family), model=model)
-            if variable in ("pad", "pad_site_adjusted"):
+            if variable in ("pad", "pad_site_adjusted", "pad_harmonised"):
                 covariates = _covariates(people, variable)
                 variance += labelled(analysis_of_variance(values, group, variable=variable), model=model, covariates="none")
                 said = ", ".join(covariates)
@@ -129,7 +129,14 @@ def readable_formulas(cohort: Cohort) -> list[str]:
     return kept
 
 
-def _groups(cohort: Cohort) -> str:
+def groups_column(cohort: Cohort) -> str:
+    """The column whose groups are compared.
+
+    Raises
+    ------
+    UnusableInput, BadConfiguration
+        If there is none, or none with two groups and not too many.
+    """
     column = cohort.group_column
     if not column:
         raise UnusableInput("There is no column of groups (group, diagnosis, dx); name one with --group-column.")
@@ -151,7 +158,7 @@ def _usable_group(cohort: Cohort) -> str | None:
 
 
 def _covariates(people, variable: str) -> dict[str, list]:
-    names = ["age", "sex"] + ([] if variable == "pad_site_adjusted" else ["site"])
+    names = ["age", "sex"] + (["site"] if variable == "pad" else [])
     columns = columns_of(people, names)
     kept = {name: values for name, values in columns.items() if len({value for value in values if value is not None}) > 1}
     if "age" in kept:

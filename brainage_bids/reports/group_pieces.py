@@ -89,6 +89,7 @@ def figure_part(
 
 def _flow(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "participants_flow", open_=True)
+    yield from table_part(view, "description")
     yield from table_part(view, "participants_missing")
 
 
@@ -105,6 +106,7 @@ def _accuracy(view: GroupView, out_dir: Path) -> Iterator[Part]:
             size=(6.2, 5.6),
         )
     yield from table_part(view, "accuracy", open_=True, only=_ACCURACY)
+    yield from table_part(view, "error_bins")
     yield from table_part(view, "error_by_age")
 
 
@@ -134,8 +136,13 @@ def _fusion(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(
         view, "fusion_accuracy", open_=True, only=("head", "n", "mae", "mae_low", "mae_high", "rmse", "r", "r2", "bias_slope")
     )
-    for name in ("fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
+    for name in ("fusion_levels", "fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
         yield from table_part(view, name)
+
+
+def _regressors(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "regressors", open_=True)
+    yield from table_part(view, "regressors_compared")
 
 
 def _bias(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -161,6 +168,7 @@ def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "groups_means", open_=True)
     for name in ("groups_anova", "groups_adjusted", "groups_ranks", "groups_counts"):
         yield from table_part(view, name)
+    yield from table_part(view, "groups_phenotype", by="p")
 
 
 def _models(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -170,6 +178,7 @@ def _models(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "site_offsets", open_=True)
+    yield from table_part(view, "harmonisation")
 
 
 def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -183,6 +192,7 @@ def _reliability(view: GroupView, out_dir: Path) -> Iterator[Part]:
         yield from figure_part(view, out_dir, "bland_altman", caption, lambda figure: figures.bland_altman(view, figure))
     yield from table_part(view, "reliability", open_=True)
     yield from table_part(view, "bland_altman")
+    yield from table_part(view, "reliability_regions")
 
 
 def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -231,8 +241,9 @@ def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = [row for row in view.rows("regions", model=view.models[0]) if row["first"] == "pad"]
     yield from _forest(view, out_dir, "regions", "volume", rows)
     yield from table_part(view, "regions", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
-    for name in ("regions_matrix", "regions_phenotype"):
-        yield from table_part(view, name, by="p")
+    yield from table_part(view, "regions_phenotype", by="p_partial", only=("first", *_ASSOCIATIONS[1:]))
+    yield from table_part(view, "regions_matrix", by="p")
+    yield from table_part(view, "contributions", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
 
 
 def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -253,7 +264,8 @@ def _components(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 _PIECES: dict[str, Callable[[GroupView, Path], Iterator[Part]]] = {
-    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion, "bias": _bias, "coverage": _coverage, "groups": _groups,
+    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion,
+    "regressors": _regressors, "bias": _bias, "coverage": _coverage, "groups": _groups,
     "models": _models, "sites": _sites, "quality": _quality, "reliability": _reliability, "change": _change, "associations": _associations,
     "windows": _windows, "correlations": _correlations, "regions": _regions, "mediation": _mediation, "components": _components,
 }  # fmt: skip
