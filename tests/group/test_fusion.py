@@ -50,8 +50,7 @@ def test_retests_of_reference_people_are_predicted_without_them(fused, finished)
     cohort = read_cohort(finished.settings(reference="group == 'control'"))
     one = cohort.visits("t1").merge(cohort.visits("flair"), on=["participant_id", "session_id"], suffixes=("", "_flair"))
     first = one[one["reference"].astype(bool)].drop_duplicates("participant_id")
-    design = np.column_stack([np.ones(len(one)), one["flair_x"] if "flair_x" in one else one["brain_age_flair"], one["brain_age"]])
-    design = np.column_stack([design, one["sex"] == "M"]).astype(float)
+    design = np.column_stack([np.ones(len(one)), one["brain_age_flair"], one["brain_age"], one["sex"] == "M"]).astype(float)
     weights = np.linalg.lstsq(design[first.index], first["age"].to_numpy(float), rcond=None)[0]
     in_sample = (design @ weights)[one["reference"].astype(bool)]
     assert np.abs(controls["brain_age"].to_numpy(float) - in_sample).min() > 0 and len(controls) == 80

@@ -38,9 +38,8 @@ def test_blood_between_groups_is_an_ancova(cohort):
 def test_carriers_are_a_covariate(study):
     random = np.random.default_rng(1)
     for number in range(40):
-        study.add(
-            f"sub-{number:02d}", (30.0 + number, {"m": 40.0 + number}), group="xy"[number % 2], ApoE=number % 3, nfl=random.uniform(1, 2)
-        )
+        columns = {"group": "xy"[number % 2], "ApoE": number % 3, "nfl": random.uniform(1, 2)}
+        study.add(f"sub-{number:02d}", (30.0 + number, {"m": 40.0 + number}), **columns)
     study.finish()
     rows = only(described.described(read_cohort(study.settings())), "groups_phenotype")
     assert {row["covariates"] for row in rows if row["column"] == "nfl"} == {"age, carrier"}
@@ -90,7 +89,7 @@ def test_a_column_that_is_the_age_is_left_out_of_regressors(study):
 def test_regressors_are_slow_and_say_so(cohort, finished):
     with pytest.raises(UnusableInput, match="switched off"):
         regressors.regressors(read_cohort(finished.settings(slow_steps="skip")))
-    with pytest.raises(UnusableInput, match="need 30 reference people; there are 10|there are [0-9]+"):
+    with pytest.raises(UnusableInput, match="need 30 reference people; there are"):
         regressors.regressors(read_cohort(finished.settings(reference="age > 70")))
 
 
