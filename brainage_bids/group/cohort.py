@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 GROUP_COLUMNS = ("group", "diagnosis", "dx", "participant_group", "patient")
 """Where groups are looked for if nobody names a column."""
 AGE_TOLERANCE = 0.01
+POSSIBLE_AGES, POSSIBLE_BRAIN_AGES = (0, 125), (-100, 250)
+"""Years; what lies outside is an error of typing or of the model, not an age."""
 OUTLIER_GAP = 25.0
 """Years; with fewer than ten people, whose spread says little, a gap beyond this is an outlier."""
 
@@ -162,7 +164,11 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
     flow = _select(everyone, models, settings, len(collected.visits), len({row["participant_id"] for row in collected.missing}))
     mark_outliers(everyone)
     table = everyone[everyone["excluded"].isna()].reset_index(drop=True)
-    warnings += _about_reference(table, settings)
+    without = [name for name in models if len(table) and name not in set(table["model"])]
+    if without:
+        warnings.append(f"No estimate of {', '.join(without)} takes part, so nothing is said of it.")
+        models = tuple(name for name in models if name not in without)
+    warnings += _about_reference(table, settings) + _about_lacking(everyone) * bool(len(table))
     regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in ("vol_", "qc_", "contrib_"))
     return Cohort(
         everyone, table, models, tuple(described), regions, quality, group_column, group_asked, settings,
@@ -302,12 +308,14 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
         ("other model", ~frame["model"].isin(list(models)), "of other models than asked"),
         ("no brain age", frame["brain_age"].isna(), "without a brain age"),
         ("no age", frame["age"].isna(), "without an age"),
+        ("impossible brain age", ~frame["brain_age"].between(*POSSIBLE_BRAIN_AGES), "with a brain age that is no age"),
+        ("impossible age", ~frame["age"].between(*POSSIBLE_AGES), "with an age that nobody reaches"),
     ):
         out = out & frame["excluded"].isna()
         if out.any():
             frame.loc[out, "excluded"] = code
             left(
-                {"no age": "have an age", "no brain age": "have a brain age"}.get(code, "models asked for"),
+                {"no age": "have an age", "no brain age": "have a brain age", "other model": "models asked for"}.get(code, "possible ages"),
                 f"{int(out.sum())} rows left out: {reason}",
             )
     reference = rows_where(settings.reference, table, len(frame), "--reference") if settings.reference else np.ones(len(frame), bool)
@@ -341,7 +349,7 @@ def mark_outliers(frame: pd.DataFrame) -> None:
 
 def _about_reference(table: pd.DataFrame, settings: GroupSettings) -> list[str]:
     said = []
-    if not settings.reference and settings.bias_correction != "none" and len(table):
+    if not settings.reference and not settings.fitted and settings.bias_correction != "none" and len(table):
         said.append(
             "No --reference was given, so age bias and intervals are fitted on everyone; if there are patients among them, name the "
             "healthy, such as --reference \"group == 'control'\"."
@@ -355,6 +363,18 @@ def _about_reference(table: pd.DataFrame, settings: GroupSettings) -> list[str]:
     flagged = table["flags"].notna().sum() if len(table) else 0
     if flagged:
         said.append(f"{flagged} of {len(table)} estimates carry a flag; group_brainage.tsv tells which.")
+    return said
+
+
+def _about_lacking(everyone: pd.DataFrame) -> list[str]:
+    """Who takes no part because a number is missing."""
+    said = []
+    for code in ("no brain age", "no age", "impossible brain age", "impossible age"):
+        rows = everyone[everyone["excluded"] == code]
+        if len(rows):
+            who = some(sorted(set(rows["participant_id"])))
+            verb = "an " if code.startswith("impossible") else ""
+            said.append(f"{len(rows)} estimate(s) have {verb}{code} and take no part ({who}).")
     return said
 
 

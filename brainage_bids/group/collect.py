@@ -103,13 +103,15 @@ def _files(out_dir: Path, key: str, people: set[str], sessions: set[str]) -> Ite
 
 
 def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: Collected) -> None:
-    other_columns, strangers = [], []
+    other_columns, strangers, empty = [], [], []
     for item in _files(out_dir, "brainage", people, sessions):
         try:
             rows = read_rows(item.path)
         except (OSError, ValueError) as error:
             found.problems.append(f"{item.path.name} cannot be read ({error}) and is left out; run the participant level again.")
             continue
+        if not rows:
+            empty.append(item.path.name)
         for row in rows:
             if row.get("participant_id") != item.participant_id or (row.get("session_id") or None) != item.session_id:
                 strangers.append(item.path.name)
@@ -120,6 +122,8 @@ def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: 
                 found.problems.append(f"{item.path.name} has a row without a model, which is left out.")
                 continue
             found.estimates.append({name: row.get(name) for name in COLUMNS})
+    if empty:
+        found.problems.append(f"{len(empty)} table(s) of brain age have no row ({some(empty)}); run the participant level again for them.")
     if other_columns:
         names = list(dict.fromkeys(other_columns))
         found.problems.append(
@@ -159,19 +163,23 @@ def _volumes(path: Path, _: Mapping[str, str]) -> dict[str, float]:
 def _structures(path: Path, _: Mapping[str, str]) -> dict[str, float]:
     values: dict[str, float] = {}
     for row in read_tsv(path).rows:
-        if not is_missing(row["volume_mm3"]):
+        if not is_missing(row["volume_mm3"]) and not is_missing(row["name"]):
             values[f"vol_{row['name']}"] = float(row["volume_mm3"])
     return values
 
 
 def _quality(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
     image = f"{entities['modality']}_" if "modality" in entities else ""
-    return {f"qc_{image}{row['metric']}": float(row["value"]) for row in read_tsv(path).rows if not is_missing(row["value"])}
+    return {f"qc_{image}{row['metric']}": float(row["value"]) for row in _named(path, "metric") if not is_missing(row["value"])}
+
+
+def _named(path: Path, name: str) -> list[dict[str, str]]:
+    return [row for row in read_tsv(path).rows if not is_missing(row[name])]
 
 
 def _contributions(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
     """Years that each structure adds to the brain age of the model of the file's name."""
-    found = read_tsv(path).rows
+    found = _named(path, "structure")
     return {
         f"contrib_{entities['model']}_{row['structure']}": float(row["contribution_years"])
         for row in found

@@ -52,21 +52,26 @@ def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None =
     for name in COLUMNS:
         frame[name] = None if name in ("bias_method", "correction_flags") else np.nan
     flags: list[list[str]] = [[] for _ in range(len(frame))]
-    biases, coverages, offsets, problems = [], [], [], []
+    biases, coverages, offsets = [], [], []
+    lost: dict[tuple[str, str], list[str]] = {}
     for model in cohort.models:
         rows = frame.index[frame["model"] == model]
+        if not len(rows):
+            lost.setdefault(("everything", "no row takes part."), []).append(model)
+            continue
         people = cohort.people(model)
         reference = people[people["reference"].astype(bool)]
         for part, work in (("age bias", _bias), ("intervals", _intervals), ("sites", _sites)):
             try:
                 found, fitted = work(cohort, frame, rows, reference, flags, store)
             except UnusableInput as error:
-                problems.append(f"{model}, {part}: {error}")
+                lost.setdefault((part, str(error)), []).append(model)
                 continue
             {"age bias": biases, "intervals": coverages, "sites": offsets}[part].extend(labelled(found, model=model))
             if out_dir is not None and fitted is not None and store is None:
                 keep(out_dir, part.replace(" ", "_"), fitted, model)
     frame["correction_flags"] = [";".join(dict.fromkeys(codes)) or None for codes in flags]
+    problems = [f"{part} of {', '.join(models)}: {said}" for (part, said), models in lost.items()]
     results = []
     if biases:
         results.append(table("age_bias", "Age bias before and after", _ABOUT_BIAS, biases))
@@ -193,7 +198,7 @@ def _sites(cohort: Cohort, frame, rows, reference, flags, store: Store | None) -
 
 
 def _edges(people) -> list[float]:
-    predicted = people["brain_age"].to_numpy(float)
+    predicted = people["brain_age"].to_numpy(float).clip(0, 130)
     low, high = np.floor(predicted.min() / 10) * 10, np.floor(predicted.max() / 10) * 10 + 10
     return np.arange(low, high + 1, 10).tolist()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,12 +86,13 @@ def formula_models(cohort: Cohort) -> list[Result]:
     """The gap by formula: least squares on first visits, mixed models where people have several."""
     rows: list[Row] = []
     mixed: list[Row] = []
+    asked = readable_formulas(cohort)
     for model in cohort.models:
         people, visits = cohort.people(model), cohort.visits(model)
         if people.empty:
             continue
         columns = columns_of(people)
-        formulas = readable_formulas(cohort) or [default_formula(columns, group=_usable_group(cohort))]
+        formulas = asked or [default_formula(columns, group=_usable_group(cohort))]
         for formula in formulas:
             rows += labelled(fit_formula(columns, formula), model=model, formula=formula)
             if visits["participant_id"].duplicated().any() and _mixed_wanted(cohort, len(visits)):
@@ -108,25 +108,34 @@ def formula_models(cohort: Cohort) -> list[Result]:
 
 
 def check_formulas(cohort: Cohort) -> None:
-    """Refuse formulas that cannot be read or name what is no column.
+    """Refuse formulas that cannot be read, name what is no column, or cannot be fitted.
 
     Raises
     ------
     BadConfiguration
-        As `stats.formulas.formula_columns`, of the first such formula.
+        With a sentence for each of them.
     """
-    for formula in cohort.settings.formula:
-        formula_columns(formula, cohort.table)
+    refused = _refused(cohort)
+    if refused:
+        raise BadConfiguration(" ".join(refused.values()))
 
 
 def readable_formulas(cohort: Cohort) -> list[str]:
     """The formulas of the settings that can be used; `check_formulas` says what is wrong with the others."""
-    kept = []
+    refused = _refused(cohort)
+    return [formula for formula in cohort.settings.formula if formula not in refused]
+
+
+def _refused(cohort: Cohort) -> dict[str, str]:
+    columns = columns_of(cohort.people(cohort.models[0]))
+    refused = {}
     for formula in cohort.settings.formula:
-        with contextlib.suppress(BadConfiguration):
+        try:
             formula_columns(formula, cohort.table)
-            kept.append(formula)
-    return kept
+            fit_formula(columns, formula)
+        except BadConfiguration as error:
+            refused[formula] = str(error)
+    return refused
 
 
 def groups_column(cohort: Cohort) -> str:

@@ -37,6 +37,7 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
     frame = cohort.table.copy()
     rows: list[Row] = []
     problems: list[str] = []
+    lost: dict[str, list[str]] = {}
     results: list[Result] = []
     if asked in ("gap", "both"):
         frame["pad_harmonised"] = np.nan
@@ -45,7 +46,7 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
             try:
                 found, values, _ = _one(cohort, frame.loc[chosen], ("pad",), "combat_gap", model, out_dir, store)
             except UnusableInput as error:
-                problems.append(f"{model}, harmonisation of the gap: {error}")
+                lost.setdefault(str(error), []).append(model)
                 continue
             frame.loc[chosen, "pad_harmonised"] = values["pad"].round(3)
             rows += labelled(found, model=model)
@@ -55,7 +56,8 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
             rows += found
             results.append(result)
         except UnusableInput as error:
-            problems.append(f"harmonisation of regions: {error}")
+            problems.append(f"regions: {error}")
+    problems += [f"gap of {', '.join(models)}: {said}" for said, models in lost.items()]
     if rows:
         results.insert(0, table("harmonisation", "Harmonisation between sites", _ABOUT, rows))
     return replace(cohort, table=frame), results, problems

@@ -14,7 +14,7 @@ from brainage_bids.stats.rows import numbers
 COLUMN = "made_group"
 """Name of the column that the groups are put into."""
 CDR = "cdr"
-CDR_COLUMNS = ("cdr", "cdr_global", "cdrglob", "cdglobal", "cdr_sb_global")
+CDR_COLUMNS = ("cdr", "cdr_global", "cdrglob", "cdglobal")
 
 
 def made_groups(wanted: Sequence[str], table: Mapping[str, Sequence[Any]], n: int) -> tuple[list[str | None], list[str]]:

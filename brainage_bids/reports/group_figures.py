@@ -116,7 +116,7 @@ def gap_by_group(view: GroupView, figure: Any) -> None:
     """Gap of each person by group, with boxes of quartiles."""
     axes = figure.add_subplot()
     gaps, groups = view.numbers("pad"), np.array(view.people["group"], dtype=object)
-    names = sorted({name for name in groups if name is not None})
+    names = sorted({name for name, gap in zip(groups, gaps) if name is not None and np.isfinite(gap)})
     random = np.random.default_rng(1)
     for place, name in enumerate(names):
         values = gaps[(groups == name) & np.isfinite(gaps)]
