@@ -357,12 +357,13 @@ def _about_reference(table: pd.DataFrame, settings: GroupSettings) -> list[str]:
     far = int(table["outlier"].sum()) if len(table) else 0
     if far:
         said.append(
-            f"{far} row(s) are outliers by their gap ({some(sorted(set(table.loc[table['outlier'], 'participant_id'])))}); they stay in, "
-            "so look at their pages."
+            f"{far} estimate(s) are outliers by their gap ({some(sorted(set(table.loc[table['outlier'], 'participant_id'])))}); they stay "
+            "in, so look at their pages."
         )
-    flagged = table["flags"].notna().sum() if len(table) else 0
-    if flagged:
-        said.append(f"{flagged} of {len(table)} estimates carry a flag; group_brainage.tsv tells which.")
+    visits = table[["participant_id", "session_id"]].drop_duplicates()
+    flagged = table.loc[table["flags"].notna(), ["participant_id", "session_id"]].drop_duplicates()
+    if len(flagged):
+        said.append(f"{len(flagged)} of {len(visits)} visits carry a flag; group_brainage.tsv tells which.")
     return said
 
 

@@ -170,13 +170,17 @@ def _written(people) -> list[Row]:
 
 
 def coverage_warnings(results: list[Result]) -> list[str]:
-    """A sentence for each model whose own intervals, or ours, hold fewer ages of reference people than chance allows."""
+    """A sentence for each kind of interval that holds fewer ages of reference people than chance allows, and of which models."""
     rows = [row for result in results if result.name == "coverage" for row in result.rows if not row["interval"].endswith(", all")]
     rows = [row for row in rows if row["stratum"] == "all" and row["coverage"] is not None and row["coverage"] < row["expected_low"]]
+    kinds: dict[tuple[str, float], list[str]] = {}
+    for row in rows:
+        told = f"{row['model']} {100 * row['coverage']:.0f} % of {row['n']} people"
+        kinds.setdefault((row["interval"], row["level"]), []).append(told)
     return [
-        f"Intervals of {row['model']} ({row['interval']}) hold the age of {100 * row['coverage']:.0f} % of {row['n']} people instead of "
-        f"{100 * row['level']:g} %; do not read them as such."
-        for row in rows
+        f"Intervals ({interval}) hold the age of fewer people than the promised {100 * level:g} %: {', '.join(said)}; do not "
+        "read them as such."
+        for (interval, level), said in kinds.items()
     ]
 
 

@@ -151,7 +151,13 @@ def _bias(view: GroupView, out_dir: Path) -> Iterator[Part]:
         yield from figure_part(
             view, out_dir, "age_bias", caption, lambda figure: figures.bias_before_and_after(view, figure), size=(8.4, 4.0)
         )
-    yield from table_part(view, "age_bias", open_=True)
+    yield from table_part(view, "age_bias", open_=True, only=_BIAS)
+
+
+_BIAS = (
+    "model", "who", "n", "slope", "slope_corrected", "mean_gap", "mean_gap_corrected", "sd_gap", "sd_gap_corrected", "alpha", "beta",
+    "reference_n", "age_min", "age_max", "note",
+)  # fmt: skip
 
 
 def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -165,15 +171,26 @@ def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
     if view.rows("groups_means"):
         caption = f"Gap of {view.models[0]} by {view.settings.get('group_column')}; boxes are quartiles."
         yield from figure_part(view, out_dir, "groups_means", caption, lambda figure: figures.gap_by_group(view, figure))
-    yield from table_part(view, "groups_means", open_=True)
-    for name in ("groups_anova", "groups_adjusted", "groups_ranks", "groups_counts"):
+    yield from table_part(view, "groups_means", open_=True, only=_MEANS)
+    yield from table_part(view, "groups_adjusted", only=_ADJUSTED)
+    for name in ("groups_anova", "groups_ranks", "groups_counts"):
         yield from table_part(view, name)
     yield from table_part(view, "groups_phenotype", by="p")
 
 
+_MEANS = (
+    "model", "variable", "first", "second", "difference", "low", "high", "p", "p_corrected", "d", "d_low", "d_high", "g", "n_first",
+    "n_second", "mean_first", "sd_first", "mean_second", "sd_second", "t", "df", "note",
+)  # fmt: skip
+_ADJUSTED = ("model", "variable", "first", "second", "difference", "low", "high", "p", "p_corrected", "n", "covariates", "note")
+
+
 def _models(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from table_part(view, "pad_models", open_=True)
-    yield from table_part(view, "pad_mixed")
+    yield from table_part(view, "pad_models", open_=True, only=_TERMS)
+    yield from table_part(view, "pad_mixed", only=_TERMS)
+
+
+_TERMS = ("model", "term", "estimate", "low", "high", "p", "n", "t", "df", "r2", "formula", "note")
 
 
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:

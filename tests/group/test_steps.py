@@ -65,7 +65,7 @@ def test_intervals_that_hold_too_little_are_a_warning(study):
     study.finish()
     _, results, _ = correction.corrected(read_cohort(study.settings()))
     (said, *_) = correction.coverage_warnings(results)
-    assert "the model's own" in said and "instead of 95 %" in said
+    assert "the model's own" in said and "fewer people than the promised 95 %: m " in said
 
 
 def test_a_reference_of_nobody_is_refused(cohort, finished):
