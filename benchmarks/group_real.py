@@ -53,7 +53,7 @@ def _scans(tables: Path, out: Path) -> int:
     people = table.drop_duplicates("participant_id")[["participant_id", "age", "sex", "site", "group"]]
     volumes = {name: 1e6 * table[name].to_numpy(float) for name in names}
     write(out, people, table["participant_id"], table["session"], table["age"], {"tissues": ages}, volumes)
-    code = run(out, "--reference", "group == 'Control'", "--harmonise", "gap", "--slow-steps", "skip")
+    code = run(out, "--reference", "group == 'Control'", "--harmonise", "gap")
     show(out, "groups_adjusted", "variable", "first", "second", "difference", "low", "high", "p", "p_corrected", "n")
     show(out, "pad_mixed", "term", "estimate", "low", "high", "p", "n", only={"term": "C(group)[T.Patient]"})
     show(out, "reliability", "variable", "pairs", "icc", "low", "high", "sd_within", "smallest_change", "n")
@@ -65,15 +65,14 @@ def _ixi(tables: Path, out: Path) -> int:
     """Volumes and thickness of IXI as two models, fused; body mass beside."""
     table = pd.read_csv(tables / "ixi_freesurfer.tsv", sep="\t")
     table = table[table["age"].notna()].reset_index(drop=True)
-    measures = {
-        "volume": [name for name in table if name.endswith("_mm3")],
-        "thickness": [name for name in table if name.endswith("_mm") and not name.endswith("height_mm")],
-    }
+    volumes_of = [name for name in table if name.endswith("_mm3")]
+    known = {"participant_id", "age", "sex", "height_cm", "weight_kg", "site", *volumes_of}
+    measures = {"volume": volumes_of, "thickness": [name for name in table if name not in known]}
     age, who = table["age"].to_numpy(float), list(table["participant_id"])
     everyone = np.ones(len(table), dtype=bool)
     models = {model: out_of_fold(table[names].to_numpy(float), age, who, everyone) for model, names in measures.items()}
     table["bmi"] = table["weight_kg"] / (table["height_cm"] / 100) ** 2
-    sides = [name for name in measures["volume"] if name.startswith(HEMISPHERES)][:36]
+    sides = [name for name in volumes_of if name.startswith(HEMISPHERES)][:36]
     volumes = {name.removesuffix("_mm3").replace("_", "-"): table[name].to_numpy(float) for name in sides}
     people = table[["participant_id", "age", "sex", "site", "bmi"]]
     write(out, people, table["participant_id"], [None] * len(table), table["age"], models, volumes)
@@ -125,16 +124,9 @@ def write(
         ]
         session_of = Session(person, visit, {}, age=float(age))
         sink_table(estimate_rows(session_of, estimates), derivative_path(derivatives, "brainage", person, visit), COLUMNS)
+        about = {"participant_id": person, "session_id": visit, "hemisphere": None}
         rows = [
-            {
-                "participant_id": person,
-                "session_id": visit,
-                "index": number,
-                "name": key,
-                "hemisphere": None,
-                "volume_mm3": float(values[place]),
-            }
-            for number, (key, values) in enumerate(volumes.items())
+            {**about, "index": place, "name": key, "volume_mm3": float(values[at])} for place, (key, values) in enumerate(volumes.items())
         ]
         sink_table(rows, derivative_path(derivatives, "volumes_atlas", person, visit), columns)
 
