@@ -60,9 +60,13 @@ def components(cohort: Cohort) -> list[Result]:
     features, parameters = ({name: columns[name] for name in names} for names in (regions, numbers))
     rows = biplot_rows(features, parameters, list(people["participant_id"]))
     about = "Principal components of z-scored regional volumes and phenotype columns, first visits; arrows are phenotype columns."
-    parts = {"component": "pca_components", "arrow": "pca_arrows", "point": "pca_points"}
-    found = [(name, [row for row in rows if row["part"] == part]) for part, name in parts.items()]
-    return [table(name, "Principal components", about, chosen) for name, chosen in found if chosen]
+    parts = {
+        "component": ("pca_components", "Principal components"),
+        "arrow": ("pca_arrows", "Phenotype columns on the components"),
+        "point": ("pca_points", "People on the components"),
+    }
+    found = [(*names, about, [row for row in rows if row["part"] == part]) for part, names in parts.items()]
+    return [table(*told) for told in found if told[-1]]
 
 
 def _people(cohort: Cohort):

@@ -247,7 +247,7 @@ def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
             view,
             out_dir,
             "correlations",
-            "Correlations of all pairs.",
+            "Correlations of all pairs; a number where the corrected p is below .05.",
             lambda figure: figures.heat_map(rows, figure, names),
             size=(side + 1, side),
         )
@@ -292,9 +292,10 @@ def _forest(view: GroupView, out_dir: Path, name: str, what: str, rows: Sequence
     chosen = figures.strongest(rows)
     if chosen:
         more = f"; the {len(chosen)} strongest of {len(rows)}" if len(chosen) < len(rows) else ""
-        caption = f"Correlation of the gap of {view.models[0]} with each {what}, beyond {chosen[0]['covariates']}{more}."
+        beyond = ", ".join(plain_name(name) for name in str(chosen[0]["covariates"]).split(", "))
+        caption = f"Correlation of the gap of {view.models[0]} with each {what}, beyond {beyond}{more}."
         size = (7.0, 1.1 + 0.24 * len(chosen))
-        label = f"correlation beyond {chosen[0]['covariates']}"
+        label = f"correlation beyond {beyond}"
         yield from figure_part(view, out_dir, name, caption, lambda figure: figures.forest(chosen, figure, label=label), size=size)
 
 
