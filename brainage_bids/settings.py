@@ -15,6 +15,8 @@ DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("float32", "bfloat16")
 BIAS_CORRECTIONS = ("none", "linear", "linear-predicted", "spline")
 SLOW_STEPS = ("auto", "run", "skip")
+HARMONISE = ("none", "gap", "regions", "both")
+MEDIATION_OUTCOMES = ("age", "pad", "brain_age")
 
 
 class _Written:
@@ -171,8 +173,17 @@ class GroupSettings(_Written):
         Models of the gap, ``pad ~ …``; empty takes the default one.
     group_column : str
         Column whose groups are compared; empty looks for one.
+    groups : tuple of str
+        Groups made here instead, ``NAME=QUERY`` each, or ``cdr``.
+    fitted : str
+        Folder with the fitted objects of an earlier run, which are applied instead of fitting; empty fits.
+    harmonise : {"none", "gap", "regions", "both"}
+        What ComBat harmonises between sites.
+    age_bins : tuple of str
+        Growing edges of half-open bins of age, in years; empty takes decades.
+    mediation_outcome : {"age", "pad", "brain_age"}
     slow_steps : {"auto", "run", "skip"}
-        Mediation and the like: auto runs them where the cohort is small enough.
+        Mediation, regressors and the like: auto runs them where the cohort is small enough.
     random_seed : int
         Of bootstrap, permutations and folds.
     """
@@ -188,6 +199,11 @@ class GroupSettings(_Written):
     bias_correction: str = "linear"
     formula: tuple[str, ...] = ()
     group_column: str = ""
+    groups: tuple[str, ...] = ()
+    fitted: str = ""
+    harmonise: str = "none"
+    age_bins: tuple[str, ...] = ()
+    mediation_outcome: str = "age"
     slow_steps: str = "auto"
     random_seed: int = 1
 
@@ -202,7 +218,26 @@ class GroupSettings(_Written):
         self._check_types()
         self._check_choice("bias_correction", BIAS_CORRECTIONS)
         self._check_choice("slow_steps", SLOW_STEPS)
+        self._check_choice("harmonise", HARMONISE)
+        self._check_choice("mediation_outcome", MEDIATION_OUTCOMES)
         self._check_least(random_seed=1)
+        self.age_edges()
+        if self.groups and self.group_column:
+            raise BadConfiguration("Both --groups and --group-column are given; groups come from one of them.")
+
+    def age_edges(self) -> list[float]:
+        """Edges of the bins of age in years; none if they were not given.
+
+        >>> GroupSettings("/in", "/out", age_bins=("20", "40", "60")).age_edges()
+        [20.0, 40.0, 60.0]
+        """
+        try:
+            edges = [float(text) for text in self.age_bins]
+        except ValueError as error:
+            raise BadConfiguration(f"The setting age_bins is {list(self.age_bins)}; give ages in years.") from error
+        if len(edges) == 1 or any(not low < high for low, high in zip(edges, edges[1:])):
+            raise BadConfiguration(f"The setting age_bins is {list(self.age_bins)}; give two growing ages at least.")
+        return edges
 
 
 def _is_utf8(text: str) -> bool:

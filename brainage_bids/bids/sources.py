@@ -103,6 +103,9 @@ def read_source(
         if strict:
             raise BadDataset(f"{sentence}; keep one row for each person and visit, with session_id in longitudinal tables.")
         return [*problems, f"{sentence} and is left out."]
+    if len(distinct) < len(keyed):
+        twice = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in keyed).items() if n > 1})
+        problems.append(f"{label} has the same row twice for {', '.join(twice[:3])}{', …' if len(twice) > 3 else ''}; it counts once.")
     source = _source(table, label, dict(keyed), described, problems)
     if strict:
         _check_codes(source)

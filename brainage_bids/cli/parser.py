@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from brainage_bids import __version__
-from brainage_bids.settings import BIAS_CORRECTIONS, SLOW_STEPS
+from brainage_bids.settings import BIAS_CORRECTIONS, HARMONISE, MEDIATION_OUTCOMES, SLOW_STEPS
 
 USAGE = 64
 
@@ -95,7 +95,14 @@ def _add_group(group) -> None:
         "--formula", nargs="+", action="extend", metavar="FORMULA", help='models of the gap, such as "pad ~ age + C(sex) + bmi"'
     )
     group.add_argument("--group-column", metavar="COLUMN", help="whose groups are compared (default: group, diagnosis or dx)")
-    group.add_argument("--slow-steps", choices=SLOW_STEPS, help="mediation and mixed models: auto (default) runs them for small cohorts")
+    group.add_argument("--groups", nargs="+", action="extend", metavar="NAME=QUERY",
+                       help="groups made here instead, such as \"old=age > 60\", or cdr for Clinical Dementia Rating")  # fmt: skip
+    group.add_argument("--fitted", type=Path, metavar="DIR", help="apply what an earlier run fitted (its OUT/group) instead of fitting")
+    group.add_argument("--harmonise", choices=HARMONISE, help="ComBat between sites, of the gap, of regional volumes, or of both")
+    group.add_argument("--age-bins", nargs="+", metavar="AGE", help="edges of half-open bins of age for errors (default: decades)")
+    group.add_argument("--mediation-outcome", choices=MEDIATION_OUTCOMES, help="what is mediated (default: age)")
+    group.add_argument("--slow-steps", choices=SLOW_STEPS,
+                       help="mediation, regressors and mixed models: auto (default) runs them for small cohorts")  # fmt: skip
 
 
 def _add_run(group) -> None:

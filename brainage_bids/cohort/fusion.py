@@ -146,12 +146,19 @@ class RidgeHead:
         object.__setattr__(self, "first", {name: _moments(moments) for name, moments in self.first.items()})
         object.__setattr__(self, "second", _moments(self.second))
 
-    def estimate(self, table: Columns) -> Fused:
-        """Fuse the predictions of a table."""
-        levels = [
+    def first_level(self, table: Columns) -> np.ndarray:
+        """Ages of the sub-ensembles, shape (n, groups), in years; NaN where a sub-ensemble has no prediction."""
+        return np.column_stack([level.ages for level in self._levels(table)])
+
+    def _levels(self, table: Columns) -> list[Fused]:
+        return [
             _regressed(fusion_matrix(table, names), self.first[group], self.penalty, names, len(names))
             for group, names in self.groups.items()
         ]
+
+    def estimate(self, table: Columns) -> Fused:
+        """Fuse the predictions of a table."""
+        levels = self._levels(table)
         between = np.column_stack([level.ages for level in levels])
         fused = _regressed(between, self.second, self.penalty, tuple(self.groups), len(self.groups))
         used = [tuple(name for level in levels for name in level.used[row]) for row in range(len(between))]

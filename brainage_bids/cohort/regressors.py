@@ -22,7 +22,7 @@ _ASSUMPTIONS = "independent people; folds by person; scaling, imputation, select
 _NAMES = {
     "linear": "least squares",
     "svr": "support vector regression, RBF kernel, epsilon and C searched",
-    "forest": "random forest of 200 trees",
+    "forest": "random forest of 100 trees",
     "lasso": "lasso, alpha searched",
 }
 
@@ -54,6 +54,7 @@ def judge_regressors(
     regressors: Sequence[Regressor] = get_args(Regressor),
     given: Mapping[str, Sequence[Any]] | None = None,
     folds: int = 10,
+    inner: int = 5,
     seed: int = 0,
     n_resamples: int = 2000,
 ) -> list[Judged]:
@@ -71,6 +72,8 @@ def judge_regressors(
     regressors : sequence of {"linear", "svr", "forest", "lasso"}
     given : mapping of str to sequence, optional
         Predictions that stand in for "linear" of a set of features: the network's own last layer.
+    folds, inner : int
+        Of the outer and of the inner cross-validation.
 
     Returns
     -------
@@ -98,12 +101,12 @@ def judge_regressors(
             if regressor == "linear" and given is not None and name in given:
                 predictions, said = numbers(given[name], name), "the network's own last layer"
             else:
-                predictions, said = _out_of_fold(values, age, people, regressor, folds, seed), _NAMES[regressor]
+                predictions, said = _out_of_fold(values, age, people, regressor, (folds, inner), seed), _NAMES[regressor]
             judged.append(Judged(name, regressor, predictions, _row(name, regressor, said, age, predictions, people, seed, n_resamples)))
     return judged
 
 
-def _out_of_fold(values: np.ndarray, age: np.ndarray, people: np.ndarray, regressor: str, folds: int, seed: int) -> np.ndarray:
+def _out_of_fold(values: np.ndarray, age: np.ndarray, people: np.ndarray, regressor: str, folds: tuple[int, int], seed: int) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV
 
@@ -114,11 +117,11 @@ def _out_of_fold(values: np.ndarray, age: np.ndarray, people: np.ndarray, regres
     if np.unique(people[usable]).size < 10:
         return predictions
     x, y, who = values[usable], age[usable], people[usable]
-    outer = participant_folds(who, min(folds, np.unique(who).size), seed=seed, ages=y)
+    outer = participant_folds(who, min(folds[0], np.unique(who).size), seed=seed, ages=y)
     found = np.empty(y.shape)
     for fold in np.unique(outer):
         inside = outer != fold
-        inner = participant_folds(who[inside], min(5, np.unique(who[inside]).size), seed=(seed, int(fold)), ages=y[inside])
+        inner = participant_folds(who[inside], min(folds[1], np.unique(who[inside]).size), seed=(seed, int(fold)), ages=y[inside])
         splits = [(np.flatnonzero(inner != part), np.flatnonzero(inner == part)) for part in np.unique(inner)]
         pipeline, grid = _pipeline(regressor, x.shape[1], seed)
         with warnings.catch_warnings():
@@ -141,7 +144,7 @@ def _pipeline(regressor: str, columns: int, seed: int):
     models = {
         "linear": (LinearRegression(), {}),
         "svr": (SVR(), {"model__C": [1.0, 10.0, 100.0], "model__epsilon": [0.1, 1.0, 3.0]}),
-        "forest": (RandomForestRegressor(200, min_samples_leaf=3, random_state=seed), {}),
+        "forest": (RandomForestRegressor(100, min_samples_leaf=3, random_state=seed), {}),
         "lasso": (Lasso(max_iter=5000), {"model__alpha": [0.03, 0.1, 0.3, 1.0, 3.0]}),
     }
     model, grid = models[regressor]

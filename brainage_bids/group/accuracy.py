@@ -9,7 +9,7 @@ import numpy as np
 from brainage_bids.group.cohort import Cohort, columns_of, need_rows
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
-from brainage_bids.stats.accuracy import accuracy_rows, compare_models
+from brainage_bids.stats.accuracy import accuracy_rows, compare_models, error_by_age
 from brainage_bids.stats.corrections import correct
 from brainage_bids.stats.polynomial import polynomial_by_age
 from brainage_bids.stats.rows import tidy
@@ -76,6 +76,34 @@ def by_age(cohort: Cohort) -> list[Result]:
                 rows += labelled(found, model=model, variable=variable)
     about = "Third-order polynomials of the absolute error and of the models' own standard deviation on age, with the band of the mean."
     return [table("error_by_age", "Error and spread by age", about, need_rows_of(rows))]
+
+
+def by_bins(cohort: Cohort) -> list[Result]:
+    """Mean and variance of the signed error in half-open bins of age, and how much smaller the error is than the first model's."""
+    need_rows(cohort.table)
+    keys = ["participant_id", "session_id"]
+    first = cohort.visits(cohort.models[0])
+    edges = cohort.settings.age_edges() or _decades(cohort.table["age"].to_numpy(float))
+    rows = []
+    for model in cohort.models:
+        visits = cohort.visits(model)
+        if model == cohort.models[0]:
+            rows += labelled(error_by_age(visits["age"], visits["brain_age"], edges), model=model, baseline=None)
+            continue
+        both = visits.merge(first[[*keys, "brain_age"]], on=keys, suffixes=("", "_first"))
+        if not both.empty:
+            found = error_by_age(both["age"], both["brain_age"], edges, baseline=both["brain_age_first"])
+            rows += labelled(found, model=model, baseline=cohort.models[0])
+    about = (
+        "Mean, variance and size of the signed error (brain age - age) of all visits in half-open bins of age, and by how many per cent it "
+        f"is smaller than that of {cohort.models[0]} on the same visits."
+    )
+    return [table("error_bins", "Errors by bins of age", about, need_rows_of(rows))]
+
+
+def _decades(ages: np.ndarray) -> list[float]:
+    low, high = np.floor(ages.min() / 10) * 10, np.floor(ages.max() / 10) * 10 + 10
+    return np.arange(low, high + 1, 10).tolist()
 
 
 def need_rows_of(rows: list) -> list:

@@ -1,6 +1,8 @@
-"""The gap against everything else: phenotype, quality figures, windows of age, regions."""
+"""The gap against everything else: phenotype, quality figures, windows of age."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.results import Result, labelled, table
@@ -20,7 +22,7 @@ FEWEST_IN_WINDOW = 20
 
 def phenotype(cohort: Cohort) -> list[Result]:
     """The gap of every model against every phenotype column; all pairs of columns; windows of age."""
-    names = _numbers(cohort)
+    names = numbers_of(cohort)
     kinds = [name for name in cohort.categories() if name != cohort.group_column]
     if not names and not kinds:
         raise UnusableInput("The phenotype tables have no further column that varies, so the gap is associated with none.")
@@ -30,10 +32,10 @@ def phenotype(cohort: Cohort) -> list[Result]:
         people = cohort.people(model)
         if people.empty:
             continue
-        columns = _measures(people, names) | columns_of(people, ["pad", "age", "sex"])
+        columns = measures_of(people, names) | columns_of(people, ["pad", "age", "sex"])
         if names:
             rows += labelled(
-                associate(columns, "pad", names, covariates=_adjust(columns), family=f"phenotype columns, {model}"), model=model
+                associate(columns, "pad", names, covariates=covariates_of(columns), family=f"phenotype columns, {model}"), model=model
             )
         tests = []
         for name in kinds:
@@ -58,7 +60,7 @@ def quality(cohort: Cohort) -> tuple[list[Result], list[str]]:
         people = cohort.people(model)
         if not people.empty:
             columns = columns_of(people, [*cohort.quality, "pad", "age", "sex"])
-            found = associate(columns, "pad", list(cohort.quality), covariates=_adjust(columns), family=f"quality figures, {model}")
+            found = associate(columns, "pad", list(cohort.quality), covariates=covariates_of(columns), family=f"quality figures, {model}")
             rows += labelled(found, model=model)
     about = "Correlation of the gap with each quality figure, beyond age: a gap that follows quality is partly one of the images."
     return [table("quality", "Gap against image quality", about, rows)], [said for row in rows if (said := quality_warning(row))]
@@ -77,39 +79,8 @@ def quality_warning(row: Row) -> str:
     return f"The gap of {row['model']} follows the image quality: {figure}, r = {r:.2f} beyond age (corrected p = {p:.2g}, n = {row['n']})."
 
 
-def regions(cohort: Cohort) -> list[Result]:
-    """Regional volumes against gap, age, each other and the phenotype."""
-    if not cohort.regions:
-        raise UnusableInput("The outputs hold no volumes of regions.")
-    rows: list[Row] = []
-    for model in cohort.models:
-        people = cohort.people(model)
-        names = _varying(people, cohort.regions)
-        if not names:
-            continue
-        columns = columns_of(people, [*names, "pad", "age", "sex"])
-        covariates = [*_adjust(columns), *(["vol_eTIV"] if "vol_eTIV" in names else [])]
-        outcomes = ("pad", "age") if model == cohort.models[0] else ("pad",)
-        for outcome in outcomes:
-            own = [name for name in covariates if name != outcome]
-            found = associate(columns, outcome, names, covariates=own, family=f"regions against {outcome}, {model}")
-            rows += labelled(found, model=model)
-    if not rows:
-        raise UnusableInput("No volume of a region varies.")
-    results = [table("regions", "Regions", "Volumes against the gap and against age, beyond age, sex and intracranial volume.", rows)]
-    people = cohort.people(cohort.models[0])
-    names, other = _varying(people, cohort.regions)[:MOST_COLUMNS], _numbers(cohort)[:MOST_COLUMNS]
-    columns = columns_of(people, names)
-    results.append(
-        table("regions_matrix", "Regions among each other", "Correlations of all pairs of volumes.", correlation_matrix(columns))
-    )
-    if other:
-        pairs = correlation_matrix(columns, _measures(people, other), family="regions and phenotype")
-        results.append(table("regions_phenotype", "Regions and phenotype", "Correlations of volumes with phenotype columns.", pairs))
-    return results
-
-
-def _numbers(cohort: Cohort) -> list[str]:
+def numbers_of(cohort: Cohort) -> list[str]:
+    """Phenotype columns of numbers, or of two kinds, that vary; not that of the groups."""
     names = cohort.numeric() + [name for name in cohort.categories() if _two_kinds(cohort.table[name])]
     names = [name for name in names if name != cohort.group_column]  # groups are compared by a step of their own
     return [name for name in names if len({value for value in labels(cohort.table[name]) if value is not None}) > 1]
@@ -119,21 +90,19 @@ def _two_kinds(values) -> bool:
     return len({value for value in labels(values) if value is not None}) == 2
 
 
-def _measures(people, names: list[str]) -> dict[str, list]:
+def measures_of(people, names: Sequence[str]) -> dict[str, list]:
+    """Columns as numbers, two kinds as 0 and 1."""
     return {name: [None if value != value else float(value) for value in as_measure(people[name], name)] for name in names}
 
 
-def _adjust(columns: dict[str, list]) -> list[str]:
+def covariates_of(columns: dict[str, list]) -> list[str]:
+    """Age, and sex where it varies."""
     return ["age"] + (["sex"] if len({value for value in columns["sex"] if value is not None}) > 1 else [])
-
-
-def _varying(people, names) -> list[str]:
-    return [name for name in names if people[name].nunique() > 1]
 
 
 def _matrix(cohort: Cohort, names: list[str]) -> list[Result]:
     people = cohort.people(cohort.models[0])
-    columns = columns_of(people, ["pad", "age"]) | _measures(people, names[:MOST_COLUMNS])
+    columns = columns_of(people, ["pad", "age"]) | measures_of(people, names[:MOST_COLUMNS])
     about = f"Correlations of all pairs of the gap of {cohort.models[0]}, age and phenotype columns."
     if len(names) > MOST_COLUMNS:
         about += f" Of {len(names)} columns the first {MOST_COLUMNS}."
@@ -144,8 +113,8 @@ def _windows(cohort: Cohort, names: list[str]) -> list[Result]:
     people = cohort.people(cohort.models[0])
     rows: list[Row] = []
     columns = columns_of(people, ["age", "pad", "sex"])
-    adjust = {"sex": columns["sex"]} if "sex" in _adjust(columns) else {}
-    for name, values in _measures(people, names[:MOST_COLUMNS]).items():
+    adjust = {"sex": columns["sex"]} if "sex" in covariates_of(columns) else {}
+    for name, values in measures_of(people, names[:MOST_COLUMNS]).items():
         if sum(value is not None for value in values) >= FEWEST_IN_WINDOW:
             rows += sliding_windows(columns["age"], columns["pad"], values, variable=name, covariates=adjust, fewest=FEWEST_IN_WINDOW)
     if not rows:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainage_bids.group.collect import Collected, collect, some
+from brainage_bids.group.made_groups import COLUMN, made_groups
 from brainage_bids.group.phenotype_columns import MOST_KINDS, describe
 from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 GROUP_COLUMNS = ("group", "diagnosis", "dx", "participant_group", "patient")
 """Where groups are looked for if nobody names a column."""
 AGE_TOLERANCE = 0.01
+POSSIBLE_AGES, POSSIBLE_BRAIN_AGES = (0, 125), (-100, 250)
+"""Years; what lies outside is an error of typing or of the model, not an age."""
 OUTLIER_GAP = 25.0
 """Years; with fewer than ten people, whose spread says little, a gap beyond this is an outlier."""
 
@@ -42,8 +45,8 @@ class Cohort:
         Names, the one that the page shows first.
     phenotype : tuple of str
         Columns joined from phenotype tables; `numeric` those of numbers.
-    regions, quality : tuple of str
-        Columns of volumes (``vol_…``) and of quality figures (``qc_…``).
+    regions, quality, contributions : tuple of str
+        Columns of volumes (``vol_…``), of quality figures (``qc_…``) and of what structures add to a model's age (``contrib_MODEL_…``).
     group_column : str
         Empty if there is none.
     group_asked : bool
@@ -65,6 +68,7 @@ class Cohort:
     group_column: str
     group_asked: bool
     settings: GroupSettings
+    contributions: tuple[str, ...] = ()
     missing: list[dict[str, Any]] = field(default_factory=list)
     flow: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -148,22 +152,32 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         rows.append(_joined(row, known[visit], collected.versions.get(visit)) | {name: measured.get(name) for name in names})
     everyone = pd.DataFrame(rows, columns=[*_ESTIMATE, *told.columns, *names], dtype=object)
     _settle_types(everyone, told.columns)
-    everyone = everyone.sort_values(["participant_id", "age", "session_id", "model"], kind="stable", na_position="last").reset_index(
-        drop=True
-    )
+    everyone = in_order(everyone)
     warnings += _check(everyone)
     models = _models(everyone, settings.models)
-    group_column, group_asked = _group_column(everyone, settings, told.columns)
+    described = dict(told.columns)
+    if settings.groups:
+        groups, said = made_groups(settings.groups, columns_of(everyone), len(everyone))
+        everyone[COLUMN], described[COLUMN] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
+        warnings += said
+    group_column, group_asked = _group_column(everyone, settings, described)
     flow = _select(everyone, models, settings, len(collected.visits), len({row["participant_id"] for row in collected.missing}))
-    _mark_outliers(everyone)
+    mark_outliers(everyone)
     table = everyone[everyone["excluded"].isna()].reset_index(drop=True)
-    warnings += _about_reference(table, settings)
-    regions = tuple(name for name in names if name.startswith("vol_"))
-    quality = tuple(name for name in names if name.startswith("qc_"))
+    without = [name for name in models if len(table) and name not in set(table["model"])]
+    if without:
+        warnings.append(f"No estimate of {', '.join(without)} takes part, so nothing is said of it.")
+        models = tuple(name for name in models if name not in without)
+    warnings += _about_reference(table, settings) + _about_lacking(everyone) * bool(len(table))
+    regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in ("vol_", "qc_", "contrib_"))
     return Cohort(
-        everyone, table, models, tuple(told.columns), regions, quality, group_column, group_asked, settings,
-        collected.missing, flow, problems, warnings, told.columns,
+        everyone, table, models, tuple(described), regions, quality, group_column, group_asked, settings,
+        contributions, collected.missing, flow, problems, warnings, described,
     )  # fmt: skip
+
+
+def _made(settings: GroupSettings) -> dict[str, Any]:
+    return {"Description": f"Group made by --groups: {'; '.join(settings.groups)}."}
 
 
 _ESTIMATE = (
@@ -190,7 +204,7 @@ def _joined(row: Mapping[str, Any], known: Mapping[str, Any], version: str | Non
 
 
 def _settle_types(frame: pd.DataFrame, phenotype: Mapping[str, Any]) -> None:
-    names = [*_NUMBERS, *(name for name in frame if name.startswith(("vol_", "qc_")))]
+    names = [*_NUMBERS, *(name for name in frame if name.startswith(("vol_", "qc_", "contrib_")))]
     for name in [*names, *(name for name in phenotype if is_numeric(frame[name]))]:
         frame[name] = numbers(frame[name], name)
     for name in frame:
@@ -247,6 +261,8 @@ def _models(frame: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _group_column(frame: pd.DataFrame, settings: GroupSettings, phenotype: Mapping[str, Any]) -> tuple[str, bool]:
+    if settings.groups:
+        return COLUMN, True
     if settings.group_column:
         if settings.group_column not in frame:
             raise BadConfiguration(
@@ -292,12 +308,14 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
         ("other model", ~frame["model"].isin(list(models)), "of other models than asked"),
         ("no brain age", frame["brain_age"].isna(), "without a brain age"),
         ("no age", frame["age"].isna(), "without an age"),
+        ("impossible brain age", ~frame["brain_age"].between(*POSSIBLE_BRAIN_AGES), "with a brain age that is no age"),
+        ("impossible age", ~frame["age"].between(*POSSIBLE_AGES), "with an age that nobody reaches"),
     ):
         out = out & frame["excluded"].isna()
         if out.any():
             frame.loc[out, "excluded"] = code
             left(
-                {"no age": "have an age", "no brain age": "have a brain age"}.get(code, "models asked for"),
+                {"no age": "have an age", "no brain age": "have a brain age", "other model": "models asked for"}.get(code, "possible ages"),
                 f"{int(out.sum())} rows left out: {reason}",
             )
     reference = rows_where(settings.reference, table, len(frame), "--reference") if settings.reference else np.ones(len(frame), bool)
@@ -314,7 +332,14 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
     return flow
 
 
-def _mark_outliers(frame: pd.DataFrame) -> None:
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by person, age, visit and model."""
+    names = ["participant_id", "age", "session_id", "model"]
+    return frame.sort_values(names, kind="stable", na_position="last").reset_index(drop=True)
+
+
+def mark_outliers(frame: pd.DataFrame) -> None:
+    """Tell in the column ``outlier`` which gaps lie far from the others of their model."""
     frame["outlier"] = False
     for _, rows in frame[frame["excluded"].isna()].groupby("model"):
         gaps = rows["pad"].to_numpy(dtype=float)
@@ -324,7 +349,7 @@ def _mark_outliers(frame: pd.DataFrame) -> None:
 
 def _about_reference(table: pd.DataFrame, settings: GroupSettings) -> list[str]:
     said = []
-    if not settings.reference and settings.bias_correction != "none" and len(table):
+    if not settings.reference and not settings.fitted and settings.bias_correction != "none" and len(table):
         said.append(
             "No --reference was given, so age bias and intervals are fitted on everyone; if there are patients among them, name the "
             "healthy, such as --reference \"group == 'control'\"."
@@ -332,12 +357,25 @@ def _about_reference(table: pd.DataFrame, settings: GroupSettings) -> list[str]:
     far = int(table["outlier"].sum()) if len(table) else 0
     if far:
         said.append(
-            f"{far} row(s) are outliers by their gap ({some(sorted(set(table.loc[table['outlier'], 'participant_id'])))}); they stay in, "
-            "so look at their pages."
+            f"{far} estimate(s) are outliers by their gap ({some(sorted(set(table.loc[table['outlier'], 'participant_id'])))}); they stay "
+            "in, so look at their pages."
         )
-    flagged = table["flags"].notna().sum() if len(table) else 0
-    if flagged:
-        said.append(f"{flagged} of {len(table)} estimates carry a flag; group_brainage.tsv tells which.")
+    visits = table[["participant_id", "session_id"]].drop_duplicates()
+    flagged = table.loc[table["flags"].notna(), ["participant_id", "session_id"]].drop_duplicates()
+    if len(flagged):
+        said.append(f"{len(flagged)} of {len(visits)} visits carry a flag; group_brainage.tsv tells which.")
+    return said
+
+
+def _about_lacking(everyone: pd.DataFrame) -> list[str]:
+    """Who takes no part because a number is missing."""
+    said = []
+    for code in ("no brain age", "no age", "impossible brain age", "impossible age"):
+        rows = everyone[everyone["excluded"] == code]
+        if len(rows):
+            who = some(sorted(set(rows["participant_id"])))
+            verb = "an " if code.startswith("impossible") else ""
+            said.append(f"{len(rows)} estimate(s) have {verb}{code} and take no part ({who}).")
     return said
 
 

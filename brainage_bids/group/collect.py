@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ class Collected:
     estimates : list of dict
         Rows of all ``B_brainage.tsv``.
     measures : mapping
-        Visit to figures by name: ``vol_…`` volumes in mm³, ``qc_…`` quality figures.
+        Visit to figures by name: ``vol_…`` volumes in mm³, ``qc_…`` quality figures, ``contrib_MODEL_…`` years that a structure
+        adds to a model's brain age.
     versions : mapping
         Visit to the version of the program that made it, where the sidecar tells.
     visits : mapping
@@ -102,13 +103,15 @@ def _files(out_dir: Path, key: str, people: set[str], sessions: set[str]) -> Ite
 
 
 def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: Collected) -> None:
-    other_columns, strangers = [], []
+    other_columns, strangers, empty = [], [], []
     for item in _files(out_dir, "brainage", people, sessions):
         try:
             rows = read_rows(item.path)
         except (OSError, ValueError) as error:
             found.problems.append(f"{item.path.name} cannot be read ({error}) and is left out; run the participant level again.")
             continue
+        if not rows:
+            empty.append(item.path.name)
         for row in rows:
             if row.get("participant_id") != item.participant_id or (row.get("session_id") or None) != item.session_id:
                 strangers.append(item.path.name)
@@ -119,6 +122,8 @@ def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: 
                 found.problems.append(f"{item.path.name} has a row without a model, which is left out.")
                 continue
             found.estimates.append({name: row.get(name) for name in COLUMNS})
+    if empty:
+        found.problems.append(f"{len(empty)} table(s) of brain age have no row ({some(empty)}); run the participant level again for them.")
     if other_columns:
         names = list(dict.fromkeys(other_columns))
         found.problems.append(
@@ -131,12 +136,12 @@ def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: 
 
 
 def _read_measures(out_dir: Path, people: set[str], sessions: set[str], found: Collected) -> None:
-    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality}
+    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality, "other_qc": _quality, "structures": _contributions}
     for key, reader in readers.items():
         bad = []
         for item in _files(out_dir, key, people, sessions):
             try:
-                values = reader(item.path)
+                values = reader(item.path, item.entities)
             except (OSError, ValueError, KeyError) as error:
                 bad.append(f"{item.path.name}: {error}")
                 continue
@@ -145,7 +150,7 @@ def _read_measures(out_dir: Path, people: set[str], sessions: set[str], found: C
             found.problems.append(f"{len(bad)} table(s) of measures cannot be read and are left out ({some(bad)}).")
 
 
-def _volumes(path: Path) -> dict[str, float]:
+def _volumes(path: Path, _: Mapping[str, str]) -> dict[str, float]:
     rows = read_tsv(path).rows
     cells = list(rows[0].items()) if rows else []
     return {
@@ -155,16 +160,31 @@ def _volumes(path: Path) -> dict[str, float]:
     }
 
 
-def _structures(path: Path) -> dict[str, float]:
+def _structures(path: Path, _: Mapping[str, str]) -> dict[str, float]:
     values: dict[str, float] = {}
     for row in read_tsv(path).rows:
-        if not is_missing(row["volume_mm3"]):
+        if not is_missing(row["volume_mm3"]) and not is_missing(row["name"]):
             values[f"vol_{row['name']}"] = float(row["volume_mm3"])
     return values
 
 
-def _quality(path: Path) -> dict[str, float]:
-    return {f"qc_{row['metric']}": float(row["value"]) for row in read_tsv(path).rows if not is_missing(row["value"])}
+def _quality(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
+    image = f"{entities['modality']}_" if "modality" in entities else ""
+    return {f"qc_{image}{row['metric']}": float(row["value"]) for row in _named(path, "metric") if not is_missing(row["value"])}
+
+
+def _named(path: Path, name: str) -> list[dict[str, str]]:
+    return [row for row in read_tsv(path).rows if not is_missing(row[name])]
+
+
+def _contributions(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
+    """Years that each structure adds to the brain age of the model of the file's name."""
+    found = _named(path, "structure")
+    return {
+        f"contrib_{entities['model']}_{row['structure']}": float(row["contribution_years"])
+        for row in found
+        if not is_missing(row["contribution_years"])
+    }
 
 
 def _read_versions(out_dir: Path, found: Collected) -> None:

@@ -1,138 +1,227 @@
-"""Several models or modalities in one age: mean, linear with sex, ridge on two levels; fitted on the reference people."""
+"""Several models or modalities in one age: mean, linear with sex, ridge on two levels; fitted on the reference people, or taken along.
+
+Models of one modality whose names differ in their final number only (``t1w1``, ``t1w2`` …) are base models of one sub-ensemble. The mean
+and the linear head take the means of sub-ensembles, the ridge head all base models.
+"""
 
 from __future__ import annotations
 
-from itertools import combinations
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainage_bids.cohort.fusion import MeanHead, cross_fit, fit_linear, fit_ridge
-from brainage_bids.cohort.fusion_tables import coefficient_rows, fusion_errors, nested_rows
-from brainage_bids.cohort.saving import save
-from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.cohort.fusion import PARTIAL, Head, MeanHead, cross_fit, fit_linear, fit_ridge
+from brainage_bids.group.cohort import Cohort, columns_of, in_order, mark_outliers
+from brainage_bids.group.fitted import Store, keep
+from brainage_bids.group.fusion_results import fitted_results, spread_of_models, visit_rows
 from brainage_bids.group.results import Result, labelled, table
-from brainage_bids.records import UnusableInput
+from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.accuracy import accuracy_rows
-from brainage_bids.stats.rows import Row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "fused"
+"""Of the fused age among the models, so that every step looks at it as at a model."""
 FEWEST = 30
 """Reference people with all estimates, below which weights would be noise."""
-MOST_INPUTS = 6
-_HELD_OUT = "out of fold for reference people, by the head of all reference people for others"
+_KEYS = ["participant_id", "session_id"]
+Families = Mapping[str, tuple[str, ...]]
 
 
-def fusion(cohort: Cohort, out_dir: Path | None = None) -> list[Result]:
+@dataclass(frozen=True)
+class Fused:
+    """What a fusion gave.
+
+    Attributes
+    ----------
+    cohort : Cohort
+        With the rows of the model ``fused``.
+    results : list of Result
+    families : mapping
+        Sub-ensemble to its models.
+    """
+
+    cohort: Cohort
+    results: list[Result]
+    families: Families
+
+
+def fusion(cohort: Cohort, out_dir: Path | None = None, store: Store | None = None) -> Fused:
     """Fuse the models of single modalities; weights, errors out of fold, and the fused age of every visit.
 
-    A visit that lacks a model gets the estimate of what there is, with a flag.
+    All visits of a reference person are predicted by heads fitted without that person. A visit that lacks a model gets the estimate of
+    what there is, with a flag. The ridge head gives the age of the model ``fused`` where a sub-ensemble has several base models, the
+    linear head otherwise.
+
+    Raises
+    ------
+    UnusableInput
+        If there is one model, or there are too few reference people.
     """
-    inputs = _inputs(cohort)
-    visits = _wide(cohort, inputs)
-    reference = visits[visits["reference"].astype(bool)].drop_duplicates("participant_id")
-    complete = reference[reference[list(inputs)].notna().all(axis=1)]
-    if len(complete) < FEWEST:
-        raise UnusableInput(f"Fusion needs {FEWEST} reference people with estimates of {', '.join(inputs)}; there are {len(complete)}.")
-    with_sex = complete["sex"].notna().all() and complete["sex"].nunique() > 1
-    covariates = ("sex",) if with_sex else ()
-    fits = {
-        "mean": lambda columns, ages, people: MeanHead(inputs),
-        "linear": lambda columns, ages, people: fit_linear(columns, ages, inputs, covariates),
-        "ridge": lambda columns, ages, people: fit_ridge(columns, ages, list(people), _sub_ensembles(inputs), seed=cohort.seed),
-    }
-    columns = columns_of(complete, [*inputs, *covariates])
-    people, ages = list(complete["participant_id"]), complete["age"].to_numpy(float)
-    everyone = columns_of(visits, [*inputs, "sex"])
-    fused, errors = {}, []
-    for name, fit in fits.items():
-        out_of_fold = cross_fit(fit, columns, ages, people, seed=cohort.seed)
-        errors += labelled(accuracy_rows(ages, out_of_fold, people, seed=cohort.seed)[:1], head=name)
-        head = fit(columns, ages, people)
-        if out_dir is not None:
-            save(head, out_dir / "group" / f"fusion_{name}.json")
-        estimate = head.estimate(everyone)
-        held_out = dict(zip(complete.index, out_of_fold))
-        fused[name] = [held_out.get(index, age) for index, age in zip(visits.index, estimate.ages)]
-    single = [labelled(accuracy_rows(ages, columns[name], people, seed=cohort.seed)[:1], head=f"{name} alone") for name in inputs]
-    errors += [row for rows in single for row in rows]
-    rows = _visits(visits, fused, estimate.flags)
-    about = f"Errors of heads over {', '.join(inputs)} on {len(complete)} reference people, each predicted by a head fitted without them."
-    return [
+    if NAME in set(cohort.everyone["model"]):
+        raise BadConfiguration(f"A model is called '{NAME}', which is the name of the fusion; give it another name.")
+    families = _families_there(cohort, store.families) if store else families_of(cohort)
+    visits = _wide(cohort, families)
+    chosen = "ridge" if any(len(models) > 1 for models in families.values()) else "linear"
+    if store:
+        heads, ages, errors = _taken(cohort, store, families, visits)
+        tables = []
+    else:
+        heads, ages, errors, tables = _fitted(cohort, families, visits, out_dir)
+    everyone = columns_of(visits, [*_models(families), *families, "sex"])
+    flags = heads[chosen].estimate(everyone).flags
+    spreads = spread_of_models(visits, families, heads["ridge"])
+    rows = visit_rows(visits, families, ages, spreads, flags)
+    how = f"by heads of {store.folder}" if store else "out of fold for reference people, by the head of all reference people for others"
+    about = f"Errors of heads over {', '.join(families)} on reference people, " + (
+        f"who took no part in fitting them ({store.folder})." if store else "each predicted by a head fitted without them."
+    )
+    results = [
         table("fusion_accuracy", "Fusion", about, errors),
-        *_models(cohort, complete, inputs, covariates),
-        table("fusion", "Fused ages", f"Fused age of every visit: {_HELD_OUT}.", rows),
+        *tables,
+        table("fusion", "Fused ages", f"Fused age of every visit: {how}. The model '{NAME}' is the head '{chosen}'.", rows),
     ]
+    return Fused(_with_fused(cohort, visits, ages[chosen], spreads, flags), results, families)
 
 
-def _inputs(cohort: Cohort) -> tuple[str, ...]:
+def families_of(cohort: Cohort) -> dict[str, tuple[str, ...]]:
+    """Sub-ensembles: models of one modality whose names differ in the number at their end only.
+
+    Raises
+    ------
+    UnusableInput
+        If there are fewer than two models.
+    """
     modality = cohort.table.drop_duplicates("model").set_index("model")["modality"].to_dict()
     single = [name for name in cohort.models if name in modality and "+" not in str(modality[name])]
-    names = single if len(single) > 1 else [name for name in cohort.models if name in modality]
+    names = sorted(single if len(single) > 1 else [name for name in cohort.models if name in modality])
     if len(names) < 2:
         raise UnusableInput("There is one model, so there is nothing to fuse.")
-    return tuple(sorted(names)[:MOST_INPUTS])
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        found.setdefault((str(modality[name]), re.sub(r"\d+$", "", name)), []).append(name)
+    families: dict[str, tuple[str, ...]] = {}
+    for (kind, stem), members in found.items():
+        title = members[0] if len(members) == 1 else f"{stem}*"
+        families[title if title not in families else f"{title} {kind}"] = tuple(members)
+    return families
 
 
-def _wide(cohort: Cohort, inputs: tuple[str, ...]):
-    rows = cohort.table[cohort.table["model"].isin(inputs)]
-    keys = ["participant_id", "session_id"]
-    ages = rows.assign(session_id=rows["session_id"].fillna("")).pivot(index=keys, columns="model", values="brain_age")
-    facts = rows.assign(session_id=rows["session_id"].fillna("")).drop_duplicates(keys).set_index(keys)[["age", "sex", "reference"]]
-    return (
-        facts.join(ages.reindex(columns=list(inputs)).astype(float))
-        .reset_index()
-        .sort_values(["participant_id", "age", "session_id"])
-        .reset_index(drop=True)
-    )
+def _families_there(cohort: Cohort, families: Families) -> Families:
+    names = _models(families)
+    if not names or not set(names) & set(cohort.models):
+        raise UnusableInput(f"The fusion of --fitted joins {', '.join(names) or 'nothing'}, of which no model is here.")
+    return families
 
 
-def _sub_ensembles(inputs: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Every pair of models, and all of them."""
-    groups = {"+".join(pair): pair for pair in combinations(inputs, 2)} if len(inputs) > 2 else {name: (name,) for name in inputs}
-    return {**groups, "all": inputs}
+def _models(families: Families) -> list[str]:
+    return [name for names in families.values() for name in names]
 
 
-def _visits(visits, fused: dict[str, list[float]], flags: list[tuple[str, ...]]) -> list[Row]:
+def _wide(cohort: Cohort, families: Families) -> pd.DataFrame:
+    """A row a visit, with columns of models and of the means of sub-ensembles."""
+    names = _models(families)
+    rows = cohort.table[cohort.table["model"].isin(names)]
+    rows = rows.assign(session_id=rows["session_id"].fillna(""))
+    ages = rows.pivot(index=_KEYS, columns="model", values="brain_age").reindex(columns=names).astype(float)
+    facts = rows.drop_duplicates(_KEYS).set_index(_KEYS)[["age", "sex", "reference"]]
+    for family, members in families.items():
+        ages[family] = ages[list(members)].mean(axis=1)
+    wide = facts.join(ages).reset_index()
+    return wide.sort_values(["participant_id", "age", "session_id"]).reset_index(drop=True)
+
+
+def _fitted(
+    cohort: Cohort, families: Families, visits: pd.DataFrame, out_dir: Path | None
+) -> tuple[dict[str, Head], dict[str, np.ndarray], list, list[Result]]:
+    """Heads, ages of every visit, errors out of fold, tables of weights and nested models."""
+    reference = visits[visits["reference"].astype(bool)]
+    first = reference.drop_duplicates("participant_id")
+    complete = first[first[_models(families)].notna().all(axis=1)]
+    if len(complete) < FEWEST:
+        raise UnusableInput(f"Fusion needs {FEWEST} reference people with estimates of {', '.join(families)}; there are {len(complete)}.")
+    covariates = ("sex",) if complete["sex"].notna().all() and complete["sex"].nunique() > 1 else ()
+    names = tuple(families)
+    fits: dict[str, Callable[[Any, Any, Any], Head]] = {
+        "mean": lambda columns, ages, people: MeanHead(names),
+        "linear": lambda columns, ages, people: fit_linear(columns, ages, names, covariates),
+        "ridge": lambda columns, ages, people: fit_ridge(columns, ages, list(people), families, seed=cohort.seed),
+    }
+    used = list(dict.fromkeys([*_models(families), *names, "sex"]))
+    columns, everyone, repeated = (columns_of(frame, used) for frame in (complete, visits, reference))
+    ages, people = complete["age"].to_numpy(float), list(complete["participant_id"])
+    known = np.where(reference.index.isin(complete.index), reference["age"].to_numpy(float), np.nan)
+    heads, fused, errors = {}, {}, []
+    for name, fit in fits.items():
+        heads[name] = fit(columns, ages, people)
+        if out_dir is not None:
+            keep(out_dir, f"fusion_{name}", heads[name])
+        fused[name] = heads[name].estimate(everyone).ages
+        out_of_fold = cross_fit(fit, repeated, known, list(reference["participant_id"]), seed=cohort.seed)
+        fused[name][visits.index.get_indexer(reference.index)] = out_of_fold
+        errors += labelled(accuracy_rows(ages, fused[name][complete.index], people, seed=cohort.seed)[:1], head=name)
+    errors += _alone(cohort, complete, families)
+    return heads, fused, errors, fitted_results(cohort, complete, families, covariates, fused["ridge"][complete.index])
+
+
+def _taken(cohort: Cohort, store: Store, families: Families, visits: pd.DataFrame) -> tuple[dict[str, Head], dict[str, np.ndarray], list]:
+    """Heads of another run, ages of every visit, and errors of reference people."""
+    heads: dict[str, Head] = {name: store.get(f"fusion_{name}") for name in ("mean", "linear", "ridge")}
+    everyone = columns_of(visits, [*dict.fromkeys([*_models(families), *families]), "sex"])
+    fused = {name: head.estimate(everyone).ages for name, head in heads.items()}
+    first = visits[visits["reference"].astype(bool)].drop_duplicates("participant_id")
+    errors = []
+    for name, ages in fused.items():
+        found = accuracy_rows(first["age"], ages[first.index], list(first["participant_id"]), seed=cohort.seed)[:1]
+        errors += labelled(found, head=name)
+    return heads, fused, errors + _alone(cohort, first, families)
+
+
+def _alone(cohort: Cohort, people: pd.DataFrame, families: Families) -> list:
     rows = []
-    for place, (person, session, age) in enumerate(zip(visits["participant_id"], visits["session_id"], visits["age"])):
-        values: dict[str, Any] = {"participant_id": person, "session_id": session or None, "age": age}
-        values |= {f"fused_{name}": _years(ages[place]) for name, ages in fused.items()}
-        values |= {f"pad_{name}": _years(ages[place] - age) for name, ages in fused.items()}
-        rows.append({**values, "flags": ";".join(flags[place]) or None})
+    for name in families:
+        there = people[people[name].notna()]
+        if len(there):
+            found = accuracy_rows(there["age"], there[name], list(there["participant_id"]), seed=cohort.seed)[:1]
+            rows += labelled(found, head=f"{name} alone")
     return rows
 
 
-def _years(value: float) -> float | None:
-    return round(float(value), 3) if np.isfinite(value) else None
+def _with_fused(
+    cohort: Cohort, visits: pd.DataFrame, ages: np.ndarray, spreads: Mapping[str, np.ndarray], flags: list[tuple[str, ...]]
+) -> Cohort:
+    """The cohort with a row ``fused`` a visit."""
+    import pandas as pd
 
-
-def _models(cohort: Cohort, complete, inputs: tuple[str, ...], covariates: tuple[str, ...]) -> list[Result]:
-    """Coefficients and nested models of T, A, T+A and T+A+sex, with errors on a random half that they were not fitted on."""
-    models = {name: (name,) for name in inputs} | {"+".join(inputs): inputs}
-    if covariates:
-        models["+".join((*inputs, *covariates))] = (*inputs, *covariates)
-    pairs = [(name, "+".join(inputs)) for name in inputs]
-    pairs += [("+".join(inputs), "+".join((*inputs, *covariates)))] if covariates else []
-    columns, ages = columns_of(complete, [*inputs, *covariates]), complete["age"].to_numpy(float)
-    half = np.random.default_rng(cohort.seed).permutation(len(complete)) < len(complete) / 2
-    first, second = complete[half], complete[~half]
-    names = [*inputs, *covariates]
-    errors = fusion_errors(
-        columns_of(first, names), first["age"].to_numpy(float), columns_of(second, names), second["age"].to_numpy(float),
-        list(second["participant_id"]), models, seed=cohort.seed,
+    rows = cohort.table.drop_duplicates(_KEYS).copy()
+    place_of = {key: place for place, key in enumerate(zip(visits["participant_id"], visits["session_id"]))}
+    places = np.array([place_of.get((person, visit or ""), -1) for person, visit in zip(rows["participant_id"], rows["session_id"])])
+    rows, places = rows[places >= 0], places[places >= 0]
+    seen = np.isfinite(ages[places])
+    rows, places = rows[seen].copy(), places[seen]
+    modality = cohort.table.drop_duplicates("model").set_index("model")["modality"].to_dict()
+    kinds = sorted({kind for name in cohort.models for kind in str(modality.get(name)).split("+")})
+    carried: dict[tuple[str, Any], dict[str, None]] = {}
+    columns = columns_of(cohort.table, [*_KEYS, "flags"])
+    for person, visit, said in zip(*columns.values()):
+        carried.setdefault((person, visit), {}).update(dict.fromkeys((said or "").split(";")))
+    keys = zip(*columns_of(rows, _KEYS).values())
+    told = [";".join(filter(None, [*carried[key], PARTIAL if flags[place] else ""])) or None for key, place in zip(keys, places)]
+    fused = ages[places].round(3)
+    rows = rows.assign(
+        model=NAME, modality="+".join(kinds), brain_age=fused, brain_age_sd=spreads["base_sd"][places],
+        sd_between=spreads["sub_sd"][places], sd_within=np.nan, brain_age_low=np.nan, brain_age_high=np.nan, interval_level=np.nan,
+        pad=(fused - rows["age"].to_numpy(float)).round(3),
     )  # fmt: skip
-    scored, compared = ([row for row in errors if row["part"] == part] for part in ("error", "comparison"))
-    about = "Least squares of age on the models' ages, alone, together and with sex; F tests of one within the other."
-    results = [
-        table("fusion_coefficients", "Weights of the fusion", about, coefficient_rows(columns, ages, models)),
-        table("fusion_nested", "Nested fusions", about, nested_rows(columns, ages, models, pairs)),
-        table(
-            "fusion_errors", "Errors of linear fusions", "Fitted on one random half of the reference people, scored on the other.", scored
-        ),
-    ]
-    if compared:
-        results.append(
-            table("fusion_comparison", "Fusions compared", "Each linear fusion against the one before, on the same people.", compared)
-        )
-    return results
+    for name, values in (("flags", told), ("model_sha256", [None] * len(rows)), ("interval_method", [None] * len(rows))):
+        rows[name] = np.array([*values, None], dtype=object)[:-1]
+    everyone = pd.concat([cohort.everyone, rows], ignore_index=True)
+    everyone = in_order(everyone)
+    mark_outliers(everyone)
+    kept = everyone[everyone["excluded"].isna()].reset_index(drop=True)
+    return replace(cohort, everyone=everyone, table=kept, models=(*cohort.models, NAME))

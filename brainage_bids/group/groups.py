@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +35,7 @@ def group_order(cohort: Cohort, names: Sequence[str]) -> list[str]:
 
 def compared_groups(cohort: Cohort) -> list[Result]:
     """Gap, corrected gap and age between groups: Welch, Mann-Whitney, ANOVA and ANCOVA, adjusted pairs; sex and site by χ²."""
-    column = _groups(cohort)
+    column = groups_column(cohort)
     means: list[Row] = []
     ranks: list[Row] = []
     variance: list[Row] = []
@@ -48,7 +47,7 @@ def compared_groups(cohort: Cohort) -> list[Result]:
         if len(names) < 2:
             continue
         order = group_order(cohort, names)
-        for variable in ("pad", "pad_corrected", "pad_site_adjusted", "age"):
+        for variable in ("pad", "pad_corrected", "pad_site_adjusted", "pad_harmonised", "age"):
             if variable not in people or people[variable].isna().all() or (variable == "age" and model != cohort.models[0]):
                 continue
             values = people[variable].astype(float).tolist()
@@ -56,7 +55,7 @@ def compared_groups(cohort: Cohort) -> list[Result]:
             family = f"pairs of groups, {variable}, {model}"
             means += labelled(compare_groups(values, group, variable=variable, order=there, family=family), model=model)
             ranks += labelled(compare_groups(values, group, variable=variable, order=there, ranks=True, family=family), model=model)
-            if variable in ("pad", "pad_site_adjusted"):
+            if variable in ("pad", "pad_site_adjusted", "pad_harmonised"):
                 covariates = _covariates(people, variable)
                 variance += labelled(analysis_of_variance(values, group, variable=variable), model=model, covariates="none")
                 said = ", ".join(covariates)
@@ -87,12 +86,13 @@ def formula_models(cohort: Cohort) -> list[Result]:
     """The gap by formula: least squares on first visits, mixed models where people have several."""
     rows: list[Row] = []
     mixed: list[Row] = []
+    asked = readable_formulas(cohort)
     for model in cohort.models:
         people, visits = cohort.people(model), cohort.visits(model)
         if people.empty:
             continue
         columns = columns_of(people)
-        formulas = readable_formulas(cohort) or [default_formula(columns, group=_usable_group(cohort))]
+        formulas = asked or [default_formula(columns, group=_usable_group(cohort))]
         for formula in formulas:
             rows += labelled(fit_formula(columns, formula), model=model, formula=formula)
             if visits["participant_id"].duplicated().any() and _mixed_wanted(cohort, len(visits)):
@@ -108,28 +108,44 @@ def formula_models(cohort: Cohort) -> list[Result]:
 
 
 def check_formulas(cohort: Cohort) -> None:
-    """Refuse formulas that cannot be read or name what is no column.
+    """Refuse formulas that cannot be read, name what is no column, or cannot be fitted.
 
     Raises
     ------
     BadConfiguration
-        As `stats.formulas.formula_columns`, of the first such formula.
+        With a sentence for each of them.
     """
-    for formula in cohort.settings.formula:
-        formula_columns(formula, cohort.table)
+    refused = _refused(cohort)
+    if refused:
+        raise BadConfiguration(" ".join(refused.values()))
 
 
 def readable_formulas(cohort: Cohort) -> list[str]:
     """The formulas of the settings that can be used; `check_formulas` says what is wrong with the others."""
-    kept = []
+    refused = _refused(cohort)
+    return [formula for formula in cohort.settings.formula if formula not in refused]
+
+
+def _refused(cohort: Cohort) -> dict[str, str]:
+    columns = columns_of(cohort.people(cohort.models[0]))
+    refused = {}
     for formula in cohort.settings.formula:
-        with contextlib.suppress(BadConfiguration):
+        try:
             formula_columns(formula, cohort.table)
-            kept.append(formula)
-    return kept
+            fit_formula(columns, formula)
+        except BadConfiguration as error:
+            refused[formula] = str(error)
+    return refused
 
 
-def _groups(cohort: Cohort) -> str:
+def groups_column(cohort: Cohort) -> str:
+    """The column whose groups are compared.
+
+    Raises
+    ------
+    UnusableInput, BadConfiguration
+        If there is none, or none with two groups and not too many.
+    """
     column = cohort.group_column
     if not column:
         raise UnusableInput("There is no column of groups (group, diagnosis, dx); name one with --group-column.")
@@ -151,7 +167,7 @@ def _usable_group(cohort: Cohort) -> str | None:
 
 
 def _covariates(people, variable: str) -> dict[str, list]:
-    names = ["age", "sex"] + ([] if variable == "pad_site_adjusted" else ["site"])
+    names = ["age", "sex"] + (["site"] if variable == "pad" else [])
     columns = columns_of(people, names)
     kept = {name: values for name, values in columns.items() if len({value for value in values if value is not None}) > 1}
     if "age" in kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.regions import INTRACRANIAL
 from brainage_bids.group.results import Result, table
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import associate
@@ -16,30 +17,38 @@ FEWEST = 40
 
 
 def mediation(cohort: Cohort) -> list[Result]:
-    """Mediation both ways, region → phenotype → gap and phenotype → region → gap, of the eight regions nearest to the gap.
+    """Mediation both ways: region → phenotype → outcome, and phenotype → region → outcome, of the eight regions nearest to the outcome.
 
-    Runs by itself for up to 500 people, for more when asked for (``--slow-steps run``).
+    The outcome is the age, or what ``--mediation-outcome`` says. Runs by itself for up to 500 people, for more when asked for
+    (``--slow-steps run``).
     """
     people, regions, numbers = _people(cohort)
     if cohort.settings.slow_steps == "skip":
         raise UnusableInput("Mediation was switched off (--slow-steps skip).")
     if cohort.settings.slow_steps == "auto" and len(people) > MOST_PEOPLE:
         raise UnusableInput(f"Mediation of {len(people)} people is slow and was not asked for; --slow-steps run does it.")
-    columns = columns_of(people, [*regions, *numbers, "pad", "age"])
-    near = associate(columns, "pad", regions)
+    outcome = cohort.settings.mediation_outcome
+    columns = columns_of(people, [*regions, *numbers, "pad", "age", "brain_age", "sex"])
+    adjust = [*(("age",) if outcome == "pad" else ()), "sex", *((INTRACRANIAL,) if INTRACRANIAL in regions else ())]
+    known = [name for name in adjust if len(set(columns[name]) - {None}) > 1]
+    covariates = {name: columns[name] for name in known}
+    near = associate(columns, outcome, [name for name in regions if name not in known], covariates=known)
     ranked = sorted((row for row in near if row["p_partial"] is not None), key=lambda row: row["p_partial"])
     chosen = [row["second"] for row in ranked[:MOST_REGIONS]]
     anatomy, blood = ({name: columns[name] for name in names} for names in (chosen, numbers[:MOST_BLOOD]))
-    covariates = {"age": columns["age"]}
+    what = {"age": "age", "pad": f"the gap of {cohort.models[0]}", "brain_age": f"the brain age of {cohort.models[0]}"}[outcome]
     rows = []
-    for exposures, mediators, direction in ((anatomy, blood, "region -> phenotype -> gap"), (blood, anatomy, "phenotype -> region -> gap")):
+    for exposures, mediators, direction in (
+        (anatomy, blood, f"region -> phenotype -> {outcome}"),
+        (blood, anatomy, f"phenotype -> region -> {outcome}"),
+    ):
         rows += mediation_rows(
-            exposures, mediators, columns["pad"], outcome_name="pad", covariates=covariates, direction=direction, seed=cohort.seed
+            exposures, mediators, columns[outcome], outcome_name=outcome, covariates=covariates, direction=direction, seed=cohort.seed
         )
     about = (
-        f"Mediation of the gap of {cohort.models[0]} by the {len(chosen)} regions nearest to it and {len(blood)} phenotype columns, at "
-        "equal age. That exposure comes before mediator and mediator before outcome is assumed, not shown; rho is the correlation of "
-        "errors at which the mediated effect would be 0."
+        f"Mediation of {what} by the {len(chosen)} regions nearest to it and {len(blood)} phenotype columns. "
+        f"Covariates: {', '.join(known) or 'none'}. That exposure comes before mediator and mediator before outcome is assumed, not shown; "
+        "rho is the correlation of errors at which the mediated effect would be 0."
     )
     return [table("mediation", "Mediation", about, correct_over_all(rows))]
 
@@ -51,9 +60,13 @@ def components(cohort: Cohort) -> list[Result]:
     features, parameters = ({name: columns[name] for name in names} for names in (regions, numbers))
     rows = biplot_rows(features, parameters, list(people["participant_id"]))
     about = "Principal components of z-scored regional volumes and phenotype columns, first visits; arrows are phenotype columns."
-    parts = {"component": "pca_components", "arrow": "pca_arrows", "point": "pca_points"}
-    found = [(name, [row for row in rows if row["part"] == part]) for part, name in parts.items()]
-    return [table(name, "Principal components", about, chosen) for name, chosen in found if chosen]
+    parts = {
+        "component": ("pca_components", "Principal components"),
+        "arrow": ("pca_arrows", "Phenotype columns on the components"),
+        "point": ("pca_points", "People on the components"),
+    }
+    found = [(*names, about, [row for row in rows if row["part"] == part]) for part, names in parts.items()]
+    return [table(*told) for told in found if told[-1]]
 
 
 def _people(cohort: Cohort):

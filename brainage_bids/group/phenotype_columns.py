@@ -12,6 +12,8 @@ from brainage_bids.bids.sources import Source
 from brainage_bids.bids.tables import is_missing, read_json_object
 
 _IDENTIFIERS = frozenset({"participant_id", "session_id", "acq_time"})
+LEAST_NUMBERS, FEW_STRANGE = 10, 0.1
+"""A column is one of numbers if it has ten and at most a tenth as many texts that are none (a slip of typing)."""
 MOST_KINDS = 12
 """A text column with more different values is a remark, not a category."""
 
@@ -65,6 +67,7 @@ def describe(
         record = phenotype.record(person, session)
         rows.append({"age": record.age, "sex": record.sex, "site": record.site, "phenotype_flags": record.flags})
     columns: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
     for name, sources, described in _columns(phenotype, bids_dir):
         values = [_cell(sources, person, session) for person, session in asked]
         if all(value is None for value in values):
@@ -72,11 +75,14 @@ def describe(
             for row in rows:
                 row[name] = None
             continue
-        numeric = _as_numbers(values, described)
+        numeric, strange = _as_numbers(values, described)
+        if strange:
+            told = ", ".join(map(repr, dict.fromkeys(strange)))
+            problems.append(f"The column '{name}' has {len(strange)} value(s) that are no number ({told[:60]}), taken as missing.")
         for row, value in zip(rows, values if numeric is None else numeric):
             row[name] = value
         columns[name] = described
-    return Described(rows, columns, phenotype.problems())
+    return Described(rows, columns, [*phenotype.problems(), *problems])
 
 
 def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple[Source, str]], dict[str, Any]]]:
@@ -123,11 +129,26 @@ def _cell(places: list[tuple[Source, str]], person: str, session: str | None) ->
     return None
 
 
-def _as_numbers(values: list[str | None], described: dict[str, Any]) -> list[float | None] | None:
+def _as_numbers(values: list[str | None], described: dict[str, Any]) -> tuple[list[float | None] | None, list[str]]:
+    """A column as numbers, None if it holds text; and the few texts in a column of numbers that are no number, taken as missing."""
     levels = described.get("Levels")
     if isinstance(levels, dict) and len(levels) > 2:
-        return None  # codes of kinds, such as 1 = never, 2 = seldom, 3 = unknown
+        return None, []  # codes of kinds, such as 1 = never, 2 = seldom, 3 = unknown
+    found: list[float | None] = []
+    strange: list[str] = []
+    for value in values:
+        number = _number(value)
+        found.append(number)
+        if value is not None and number is None:
+            strange.append(value)
+    known = sum(number is not None for number in found)
+    if strange and (known < LEAST_NUMBERS or len(strange) > FEW_STRANGE * known):
+        return None, []
+    return found, strange
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return [None if value is None else float(value) for value in values]
+        return None if text is None else float(text)
     except ValueError:
         return None

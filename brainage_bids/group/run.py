@@ -11,28 +11,46 @@ from typing import Any
 
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
-from brainage_bids.group import accuracy, associations, correction, fusion, groups, paths, sessions
+from brainage_bids.group import (
+    accuracy,
+    associations,
+    correction,
+    described,
+    fusion,
+    groups,
+    harmonise,
+    paths,
+    regions,
+    regressors,
+    sessions,
+)
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 LOGGER = logging.getLogger("brainage")
 
-FITTED = ("age_bias_", "intervals_", "sites_", "fusion_")
+FITTED = tuple(f"{kind}_" for kind in KINDS)
 """How names of saved objects begin."""
 Step = Callable[[Cohort], list[Result]]
 STEPS: Mapping[str, Step] = {
     "accuracy": accuracy.accuracy,
     "models compared": accuracy.compared,
     "errors by age": accuracy.by_age,
+    "errors by bins of age": accuracy.by_bins,
     "groups": groups.compared_groups,
+    "groups described": described.described,
     "models of the gap": groups.formula_models,
     "associations": associations.phenotype,
-    "regions": associations.regions,
+    "regions": regions.regions,
+    "contributions of structures": regions.contributions,
     "reliability": sessions.reliability,
+    "reliability of regions": sessions.regions,
     "change": sessions.change,
     "mediation": paths.mediation,
     "principal components": paths.components,
+    "regressors": regressors.regressors,
 }
 """Steps in their order, beside collecting, quality, correction and fusion, which give more than tables."""
 
@@ -71,9 +89,12 @@ def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
     ------
     OSError
         If a file cannot be written.
+    BadConfiguration
+        If ``--fitted`` names the output folder itself.
     """
     report = Report(warnings=list(cohort.warnings))
     before = len(cohort.warnings)
+    refuse_own_folder(cohort, out_dir)
     clear(out_dir)
     if cohort.table.empty:
         report.problems.append(("everything", _NOBODY))
@@ -92,12 +113,9 @@ _OURS = "An error of brainage itself"
 
 
 def _steps(cohort: Cohort, out_dir: Path, report: Report) -> Cohort:
-    found = _tried("corrections", lambda: correction.corrected(cohort, out_dir), report)
-    if found is not None:
-        cohort, results, problems = found
-        report.problems += [("corrections", problem) for problem in problems]
-        report.warnings += correction.coverage_warnings(results)
-        _keep(out_dir, results, report)
+    store = _tried("fitted objects", lambda: open_store(cohort), report)
+    if store or not cohort.settings.fitted:
+        cohort = _corrected(cohort, out_dir, report, store)
     quality = _tried("quality", lambda: associations.quality(cohort), report)
     if quality is not None:
         _keep(out_dir, quality[0], report)
@@ -106,7 +124,26 @@ def _steps(cohort: Cohort, out_dir: Path, report: Report) -> Cohort:
         _tried("formula", lambda: groups.check_formulas(cohort), report)
     for name, step in STEPS.items():
         _keep(out_dir, _tried(name, lambda step=step: step(cohort), report) or [], report)
-    _keep(out_dir, _tried("fusion", lambda: fusion.fusion(cohort, out_dir), report) or [], report)
+    return cohort
+
+
+def _corrected(cohort: Cohort, out_dir: Path, report: Report, store: Store | None) -> Cohort:
+    """The cohort with the fused age, corrections and harmonisation: all that is fitted on reference people or taken from a store."""
+    fused = _tried("fusion", lambda: fusion.fusion(cohort, out_dir, store), report)
+    if fused is not None:
+        cohort = fused.cohort
+        _keep(out_dir, fused.results, report)
+    parts: list[tuple[str, Callable[[Cohort, Path, Store | None], Any]]] = [("corrections", correction.corrected)]
+    parts += [("harmonisation", harmonise.harmonised)] if cohort.settings.harmonise != "none" else []
+    for name, work in parts:
+        found = _tried(name, lambda work=work, cohort=cohort: work(cohort, out_dir, store), report)
+        if found is not None:
+            cohort, results, problems = found
+            report.problems += [(name, problem) for problem in problems]
+            report.warnings += correction.coverage_warnings(results)
+            _keep(out_dir, results, report)
+    if store is None:
+        write_index(out_dir, cohort, fused.families if fused else {})
     return cohort
 
 
@@ -114,7 +151,7 @@ def clear(out_dir: Path) -> None:
     """Remove what an earlier run wrote, so that no table is left of a step that cannot be done now; nothing else is touched."""
     folder = out_dir / "group"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in table_names() or path.stem.startswith(FITTED)):
+        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in {*table_names(), *KINDS, INDEX} or path.stem.startswith(FITTED)):
             path.unlink()
 
 
@@ -122,14 +159,15 @@ def write_cohort(cohort: Cohort, out_dir: Path) -> Path:
     """Write ``OUT/group_brainage.tsv``: one row a participant, session and model, those left out too, with the reason."""
     frame = cohort.everyone.copy()
     keys = ["participant_id", "session_id", "model"]
-    added = [name for name in correction.COLUMNS if name in cohort.table]
+    added = [name for name in (*correction.COLUMNS, "pad_harmonised") if name in cohort.table]
     if added:
         kept = frame["excluded"].isna()
         values = cohort.table[added]
         values.index = frame.index[kept]
         frame = frame.join(values)
-    names = [name for name in frame if name not in ("age_in_outputs", *cohort.regions, *cohort.quality, *cohort.phenotype)]
-    columns = columns_of(frame, [*keys, *(name for name in names if name not in keys), *cohort.phenotype, *cohort.quality, *cohort.regions])
+    last = (*cohort.phenotype, *cohort.quality, *cohort.regions, *cohort.contributions)
+    names = [name for name in frame if name not in ("age_in_outputs", *last)]
+    columns = columns_of(frame, [*keys, *(name for name in names if name not in keys), *last])
     described = {**table_columns("brainage"), **{name: _json(told) for name, told in cohort.descriptions.items()}}
     about = {"Description": "One row a participant, session and model; rows with a value in 'excluded' take no part in the statistics."}
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]

@@ -48,6 +48,25 @@ def reliability(cohort: Cohort) -> list[Result]:
     ]
 
 
+def regions(cohort: Cohort) -> list[Result]:
+    """ICC and spread within people of every regional volume, of the same pairs of visits."""
+    _need_repeats(cohort)
+    pairs = retests(cohort, cohort.models[0])
+    names = [name for name in cohort.regions if cohort.table[name].nunique() > 1]
+    if not pairs or not names:
+        raise UnusableInput("There are no retests with volumes, so nothing is said of the reliability of regions.")
+    visits = cohort.visits(cohort.models[0]).set_index(["participant_id", cohort.visits(cohort.models[0])["session_id"].fillna("")])
+    rows: list[Row] = []
+    for who, chosen in _kinds(pairs):
+        keys = [[(visit["participant_id"], visit["session_id"] or "") for visit in pair] for pair in chosen]
+        for name in names:
+            column = visits[name]
+            both = [[column[one], column[other]] for one, other in keys]
+            rows += labelled([agreement_row(both, variable=name, sessions=("first", "second"))], pairs=who)
+    about = f"Agreement of regional volumes (mm³) of two visits at most {RETEST_YEARS:g} years apart."
+    return [table("reliability_regions", "Reliability of regions", about, rows)]
+
+
 def change(cohort: Cohort) -> list[Result]:
     """Change per year of brain age and gap, where visits are further apart."""
     _need_repeats(cohort)

@@ -101,5 +101,6 @@ def plain_name(name: str) -> str:
     """
     if name.startswith("vol_"):
         words = name.removeprefix("vol_").replace("-", " ")
-        return words if words.isupper() or words == "eTIV" else words[:1].upper() + words[1:].lower()
+        plain = words if words.isupper() or words == "eTIV" else words[:1].upper() + words[1:].lower()
+        return plain.replace("ventraldc", "ventral DC")
     return name.removeprefix("qc_")

@@ -116,7 +116,7 @@ def gap_by_group(view: GroupView, figure: Any) -> None:
     """Gap of each person by group, with boxes of quartiles."""
     axes = figure.add_subplot()
     gaps, groups = view.numbers("pad"), np.array(view.people["group"], dtype=object)
-    names = sorted({name for name in groups if name is not None})
+    names = sorted({name for name, gap in zip(groups, gaps) if name is not None and np.isfinite(gap)})
     random = np.random.default_rng(1)
     for place, name in enumerate(names):
         values = gaps[(groups == name) & np.isfinite(gaps)]
@@ -168,19 +168,22 @@ def strongest(rows: Sequence[Row], r: str = "r_partial", most: int = MOST_BARS) 
 
 
 def heat_map(rows: Sequence[Row], figure: Any, names: Sequence[str]) -> None:
-    """Correlations of all pairs as colours, with their values where they are few."""
+    """Correlations of all pairs as colours, with the value where its corrected p is below .05 and pairs are few."""
     axes = figure.add_subplot()
     values = np.full((len(names), len(names)), np.nan)
+    marked = np.zeros(values.shape, dtype=bool)
     place = {name: number for number, name in enumerate(names)}
     for row in rows:
         if row["first"] in place and row["second"] in place and row["r"] is not None:
             one, other = place[row["first"]], place[row["second"]]
             values[one, other] = values[other, one] = row["r"]
+            p = row.get("p_corrected") if row.get("p_corrected") is not None else row.get("p")
+            marked[one, other] = marked[other, one] = p is not None and p < 0.05
     drawn = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
     _ticks(axes, names, names)
     if len(names) <= 20:
         for (one, other), value in np.ndenumerate(values):
-            if np.isfinite(value):
+            if marked[one, other]:
                 axes.text(
                     other,
                     one,

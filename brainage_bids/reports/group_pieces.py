@@ -89,6 +89,7 @@ def figure_part(
 
 def _flow(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "participants_flow", open_=True)
+    yield from table_part(view, "description")
     yield from table_part(view, "participants_missing")
 
 
@@ -105,6 +106,7 @@ def _accuracy(view: GroupView, out_dir: Path) -> Iterator[Part]:
             size=(6.2, 5.6),
         )
     yield from table_part(view, "accuracy", open_=True, only=_ACCURACY)
+    yield from table_part(view, "error_bins")
     yield from table_part(view, "error_by_age")
 
 
@@ -134,8 +136,13 @@ def _fusion(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(
         view, "fusion_accuracy", open_=True, only=("head", "n", "mae", "mae_low", "mae_high", "rmse", "r", "r2", "bias_slope")
     )
-    for name in ("fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
+    for name in ("fusion_levels", "fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
         yield from table_part(view, name)
+
+
+def _regressors(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    yield from table_part(view, "regressors", open_=True)
+    yield from table_part(view, "regressors_compared")
 
 
 def _bias(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -144,7 +151,13 @@ def _bias(view: GroupView, out_dir: Path) -> Iterator[Part]:
         yield from figure_part(
             view, out_dir, "age_bias", caption, lambda figure: figures.bias_before_and_after(view, figure), size=(8.4, 4.0)
         )
-    yield from table_part(view, "age_bias", open_=True)
+    yield from table_part(view, "age_bias", open_=True, only=_BIAS)
+
+
+_BIAS = (
+    "model", "who", "n", "slope", "slope_corrected", "mean_gap", "mean_gap_corrected", "sd_gap", "sd_gap_corrected", "alpha", "beta",
+    "reference_n", "age_min", "age_max", "note",
+)  # fmt: skip
 
 
 def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -158,18 +171,31 @@ def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
     if view.rows("groups_means"):
         caption = f"Gap of {view.models[0]} by {view.settings.get('group_column')}; boxes are quartiles."
         yield from figure_part(view, out_dir, "groups_means", caption, lambda figure: figures.gap_by_group(view, figure))
-    yield from table_part(view, "groups_means", open_=True)
-    for name in ("groups_anova", "groups_adjusted", "groups_ranks", "groups_counts"):
+    yield from table_part(view, "groups_means", open_=True, only=_MEANS)
+    yield from table_part(view, "groups_adjusted", only=_ADJUSTED)
+    for name in ("groups_anova", "groups_ranks", "groups_counts"):
         yield from table_part(view, name)
+    yield from table_part(view, "groups_phenotype", by="p")
+
+
+_MEANS = (
+    "model", "variable", "first", "second", "difference", "low", "high", "p", "p_corrected", "d", "d_low", "d_high", "g", "n_first",
+    "n_second", "mean_first", "sd_first", "mean_second", "sd_second", "t", "df", "note",
+)  # fmt: skip
+_ADJUSTED = ("model", "variable", "first", "second", "difference", "low", "high", "p", "p_corrected", "n", "covariates", "note")
 
 
 def _models(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from table_part(view, "pad_models", open_=True)
-    yield from table_part(view, "pad_mixed")
+    yield from table_part(view, "pad_models", open_=True, only=_TERMS)
+    yield from table_part(view, "pad_mixed", only=_TERMS)
+
+
+_TERMS = ("model", "term", "estimate", "low", "high", "p", "n", "t", "df", "r2", "formula", "note")
 
 
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "site_offsets", open_=True)
+    yield from table_part(view, "harmonisation")
 
 
 def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -183,6 +209,7 @@ def _reliability(view: GroupView, out_dir: Path) -> Iterator[Part]:
         yield from figure_part(view, out_dir, "bland_altman", caption, lambda figure: figures.bland_altman(view, figure))
     yield from table_part(view, "reliability", open_=True)
     yield from table_part(view, "bland_altman")
+    yield from table_part(view, "reliability_regions")
 
 
 def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -220,7 +247,7 @@ def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
             view,
             out_dir,
             "correlations",
-            "Correlations of all pairs.",
+            "Correlations of all pairs; a number where the corrected p is below .05.",
             lambda figure: figures.heat_map(rows, figure, names),
             size=(side + 1, side),
         )
@@ -231,8 +258,9 @@ def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = [row for row in view.rows("regions", model=view.models[0]) if row["first"] == "pad"]
     yield from _forest(view, out_dir, "regions", "volume", rows)
     yield from table_part(view, "regions", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
-    for name in ("regions_matrix", "regions_phenotype"):
-        yield from table_part(view, name, by="p")
+    yield from table_part(view, "regions_phenotype", by="p_partial", only=("first", *_ASSOCIATIONS[1:]))
+    yield from table_part(view, "regions_matrix", by="p")
+    yield from table_part(view, "contributions", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
 
 
 def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -253,7 +281,8 @@ def _components(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 _PIECES: dict[str, Callable[[GroupView, Path], Iterator[Part]]] = {
-    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion, "bias": _bias, "coverage": _coverage, "groups": _groups,
+    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion,
+    "regressors": _regressors, "bias": _bias, "coverage": _coverage, "groups": _groups,
     "models": _models, "sites": _sites, "quality": _quality, "reliability": _reliability, "change": _change, "associations": _associations,
     "windows": _windows, "correlations": _correlations, "regions": _regions, "mediation": _mediation, "components": _components,
 }  # fmt: skip
@@ -263,9 +292,10 @@ def _forest(view: GroupView, out_dir: Path, name: str, what: str, rows: Sequence
     chosen = figures.strongest(rows)
     if chosen:
         more = f"; the {len(chosen)} strongest of {len(rows)}" if len(chosen) < len(rows) else ""
-        caption = f"Correlation of the gap of {view.models[0]} with each {what}, beyond {chosen[0]['covariates']}{more}."
+        beyond = ", ".join(plain_name(name) for name in str(chosen[0]["covariates"]).split(", "))
+        caption = f"Correlation of the gap of {view.models[0]} with each {what}, beyond {beyond}{more}."
         size = (7.0, 1.1 + 0.24 * len(chosen))
-        label = f"correlation beyond {chosen[0]['covariates']}"
+        label = f"correlation beyond {beyond}"
         yield from figure_part(view, out_dir, name, caption, lambda figure: figures.forest(chosen, figure, label=label), size=size)
 
 

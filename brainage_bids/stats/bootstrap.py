@@ -68,6 +68,8 @@ def acceleration(estimates: np.ndarray) -> np.ndarray:
     >>> acceleration(np.array([[1.0], [2.0], [6.0]])).round(4).tolist()
     [-0.0573]
     """
-    deviation = np.nanmean(estimates, axis=0) - estimates
+    there = np.isfinite(estimates)
+    means = np.where(there, estimates, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    deviation = means - np.where(there, estimates, np.nan)
     top, bottom = np.nansum(deviation**3, axis=0), 6 * np.nansum(deviation**2, axis=0) ** 1.5
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)

@@ -158,9 +158,9 @@ def test_group_brainage_describes_every_column(finished, with_reference):
     run_group(cohort, finished.out)
     rows = rows_of(finished.out / "group_brainage.tsv")
     described = json.loads((finished.out / "group_brainage.json").read_text())
-    assert len(rows) == 60 * 2 * 2 and all(described[name]["Description"] for name in rows[0])
+    assert len(rows) == 60 * 2 * 3 and all(described[name]["Description"] for name in rows[0])
     controls = [row for row in rows if row["reference"] == "true" and row["session_id"] == "ses-1" and row["model"] == "t1"]
     assert abs(sum(float(row["pad_corrected"]) for row in controls)) / len(controls) < 1e-3  # the reference people's mean is 0
     assert {row["bias_method"] for row in rows} == {"linear"} and len(
         {(row["participant_id"], row["session_id"], row["model"]) for row in rows}
-    ) == 240
+    ) == 360

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from brainage_bids.reports.group_content import GroupView, ResultView
-from brainage_bids.reports.group_figures import MOST_POINTS, draw, gap_by_group, predicted_against_age
+from brainage_bids.reports.group_figures import MOST_POINTS, draw, gap_by_group, heat_map, predicted_against_age
 from brainage_bids.reports.group_page import write_group_page
 from brainage_bids.reports.group_pieces import MOST_ROWS, table_part
 
@@ -64,3 +64,10 @@ def test_the_same_picture_is_the_same_text_and_identifiers_differ_between_pictur
     identifiers = [set(re.findall(r'clipPath id="([^"]+)"', text)) for text in (one, other)]
     assert one == again and identifiers[0] and not identifiers[0] & identifiers[1]
     assert one.startswith("<svg") and "<metadata" not in one and 'role="img"' in one and "<title>t</title>" in one
+
+
+def test_the_heat_map_marks_what_is_left_after_correction():
+    pairs = [("a", "b", 0.9, 0.001), ("a", "c", 0.5, 0.2), ("b", "c", 0.3, None)]
+    rows = [{"first": one, "second": other, "r": r, "p": 0.01, "p_corrected": p} for one, other, r, p in pairs]
+    text = draw("x", "t", lambda figure: heat_map(rows, figure, ["a", "b", "c"]))
+    assert text.count(">0.9<") == 2 and ">0.5<" not in text and text.count(">0.3<") == 2  # without a correction the p itself counts
