@@ -16,6 +16,8 @@ from brainage_bids.stats.windows import as_measure, sliding_windows
 ALPHA = 0.05
 NOTABLE_R = 0.1
 """A warning needs a correlation of this size beside its p: in thousands of people nothing is exactly 0."""
+OF_THE_BRAIN = frozenset({"gm_ratio", "mask_volume_ml", "structures_outside_norms", "asymmetry", "ventricle_leak", "scalp_distance_mm"})
+"""Quality figures that describe the head as much as the image: a gap may follow them in perfect images."""
 MOST_COLUMNS = 60
 FEWEST_IN_WINDOW = 20
 
@@ -67,15 +69,17 @@ def quality(cohort: Cohort) -> tuple[list[Result], list[str]]:
 
 
 def quality_warning(row: Row) -> str:
-    """The sentence for a gap that follows a quality figure; empty if it does not.
+    """The sentence for a gap that follows a quality figure; empty if it does not, or if the figure is one `OF_THE_BRAIN`.
 
     >>> quality_warning({"model": "m", "second": "qc_snr", "r_partial": -0.4, "p_partial_corrected": 0.001, "n": 50})
     'The gap of m follows the image quality: qc_snr, r = -0.40 beyond age (corrected p = 0.001, n = 50).'
+    >>> quality_warning({"model": "m", "second": "qc_gm_ratio", "r_partial": -0.4, "p_partial_corrected": 0.001, "n": 50})
+    ''
     """
     r, p = row.get("r_partial"), row.get("p_partial_corrected")
-    if r is None or p is None or p >= ALPHA or abs(r) < NOTABLE_R:
-        return ""
     figure = str(row["second"])
+    if r is None or p is None or p >= ALPHA or abs(r) < NOTABLE_R or figure.removeprefix("qc_") in OF_THE_BRAIN:
+        return ""
     return f"The gap of {row['model']} follows the image quality: {figure}, r = {r:.2f} beyond age (corrected p = {p:.2g}, n = {row['n']})."
 
 
