@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
-from brainage_bids.cli import train_network
+from brainage_bids.cli import train_network, train_segment
 from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
 from brainage_bids.cli.train_volumes import add_options, check_options
@@ -76,6 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     card.add_argument("--limits", action="append", default=[], metavar="SENTENCE", help="what readers must know; may be repeated")
     add_options(parser)
     train_network.add_options(parser)
+    train_segment.add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is already there")
     return parser
 
@@ -86,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     check_options(parser, options)
     train_network.check_options(parser, options)
+    train_segment.check_options(parser, options)
+    if options.task == "segment":
+        return run_script(PROGRAM, lambda: train_segment.train(options, _about(options), Progress))
     if options.model in NETS:
         return run_script(PROGRAM, lambda: train_network.train(options, _about(options), Progress))
     return run_script(PROGRAM, lambda: _train(options) if options.model == "gpr" else _train_volumes(options))
