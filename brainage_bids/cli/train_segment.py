@@ -62,7 +62,14 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     from brainage_bids.models.inputs import net_input
     from brainage_bids.models.label_sets import label_set
     from brainage_bids.training.folder import check_place
-    from brainage_bids.training.segment_train import PAINTINGS, SegmentSetup, mean_dice, recipe_for_segments, train_segmenter, write_segmenter
+    from brainage_bids.training.segment_train import (
+        PAINTINGS,
+        SegmentSetup,
+        mean_dice,
+        recipe_for_segments,
+        train_segmenter,
+        write_segmenter,
+    )
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
@@ -93,8 +100,8 @@ def _try_network(setup) -> None:
     """Make the network once, without memory, so that what does not fit is said before hours of packing."""
     import torch
 
-    from brainage_bids.models.network import make_network
     from brainage_bids.models.nets.segment import build_segmenter
+    from brainage_bids.models.network import make_network
 
     with torch.device("meta"):
         _, architecture = make_network(setup.kind, [setup.place.contract], setup.place.steps, setup.architecture)
@@ -111,9 +118,7 @@ def _source(options: argparse.Namespace, setup, progress) -> tuple[Source, objec
             print("augmentation and cache type do not matter: label maps are painted, not packed", file=sys.stderr)
         return painted_source(roots[0], setup.place, setup.labels, progress("reading label maps")), setup.place.contract
     how = {"dtype": options.cache_type or "float16", "augmentation": setup.recipe.augmentation, "allow_missing": options.allow_missing}
-    source, contract, left_out = packed_source(
-        roots, setup.place, setup.labels, setup.work, progress=progress("packing images"), **how
-    )
+    source, contract, left_out = packed_source(roots, setup.place, setup.labels, setup.work, progress=progress("packing images"), **how)
     if left_out:
         print(f"left out, no labels or no usable image: {len(left_out)} ({', '.join(left_out)})")
     return source, contract

@@ -198,7 +198,9 @@ def deformation(shape: Sequence[int], voxel_mm: float, how: Painting, generator:
     counts = [max(3, int(np.ceil(n * voxel_mm / how.knots_mm)) + 1) for n in shape]
     knots = generator.uniform(-how.warp_mm, how.warp_mm, (1, 3, *counts)).astype(np.float32)
     field = functional.interpolate(torch.from_numpy(knots), size=list(shape), mode="trilinear", align_corners=True)[0].numpy()
-    matrix = _turn(np.deg2rad(generator.uniform(-how.turn_deg, how.turn_deg, 3))) @ np.diag(generator.uniform(1 - how.scale, 1 + how.scale, 3))
+    matrix = _turn(np.deg2rad(generator.uniform(-how.turn_deg, how.turn_deg, 3))) @ np.diag(
+        generator.uniform(1 - how.scale, 1 + how.scale, 3)
+    )
     axes = [((np.arange(n) - (n - 1) / 2) * voxel_mm).astype(np.float32) for n in shape]
     x, y, z = np.ix_(*axes)
     change = (matrix - np.eye(3)).astype(np.float32)
@@ -260,7 +262,9 @@ def read_codes(source: LabelMap, affine: np.ndarray, places: np.ndarray) -> np.n
     matrix = (source.to_index @ affine).astype(np.float32)
     flat, inside = np.zeros(places.shape[1:], dtype=np.int32), np.ones(places.shape[1:], dtype=bool)
     for axis, n in enumerate(source.codes.shape):
-        index = matrix[axis, 0] * places[0] + matrix[axis, 1] * places[1] + matrix[axis, 2] * places[2] + (matrix[axis, 3] + np.float32(0.5))
+        index = (
+            matrix[axis, 0] * places[0] + matrix[axis, 1] * places[1] + matrix[axis, 2] * places[2] + (matrix[axis, 3] + np.float32(0.5))
+        )
         inside &= (index >= 0) & (index < n)
         flat *= n
         flat += np.clip(index, 0, n - 1).astype(np.int32)

@@ -217,7 +217,9 @@ def packed_source(
                 found.append((prefix + item.participant_id, item.path, reader))
     if not found:
         raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
-    contract = contract_of_image(found[0][1], *(getattr(place.contract, name) for name in ("derivative", "entities", "modality", "alignment")))
+    contract = contract_of_image(
+        found[0][1], *(getattr(place.contract, name) for name in ("derivative", "entities", "modality", "alignment"))
+    )
     contract = replace(contract, stripped=None)
     people = tuple(person for person, _, _ in found)
     nothing = (None,) * len(found)
