@@ -40,6 +40,8 @@ from brainage_bids.training.objective import Recipe
 from brainage_bids.training.transfer import start_from
 from brainage_bids.training.volumes_calibrate import People, brain_ages, calibrate, read_people
 
+LABELS = ("tissues", "structures")
+SEGMENTED = "segmentation pre-training ({}), frozen, ridge"
 KIND, WIDTHS, SLICES = "slices", (8, 16, 32, 64, 128), {"first": 20, "last": 69}
 FOLDS, REPEATS, SEED = 5, 3, 1
 SCRATCH = Recipe(rate=1e-3, epochs=12, patience=5, batch=4)
@@ -81,7 +83,7 @@ def main() -> None:
     torch.set_num_threads(1)
     two = images(options)
     ways = [*embedded(options, two)]
-    segmented = timed("segmentation", lambda: taught_by_segmentation(options))
+    segmented = {labels: timed(f"segmentation of {labels}", lambda: taught_by_segmentation(options, labels)) for labels in LABELS}
     scratch = timed("scratch", lambda: from_scratch(options.work, two))
     aged = timed("phantoms", lambda: taught_by_phantoms(options))
     features = [cached_features(options.work, name, model, two) for name, model in (("segment", segmented), ("phantom", aged))]
@@ -180,12 +182,24 @@ def gpr_way(options, two: Two) -> Way:
     return Way("`gpr36`, trained anew in the folds", first, np.array([content["others"][person] for person in two.tables[1].participants]))
 
 
-def taught_by_segmentation(options) -> SegmentModel:
-    """An encoder-decoder that names structures of painted label maps."""
+def taught_by_segmentation(options, labels: str) -> SegmentModel:
+    """An encoder-decoder that names tissues or structures of painted label maps."""
     from brainage_bids.cli.train import main as train
 
-    out = options.work / "segment"
-    words = [str(options.label_maps), "--task", "segment", "--model", KIND, "--out", str(out), "--widths", *map(str, WIDTHS)]
+    out = options.work / f"segment{labels}"
+    words = [
+        str(options.label_maps),
+        "--task",
+        "segment",
+        "--labels",
+        labels,
+        "--model",
+        KIND,
+        "--out",
+        str(out),
+        "--widths",
+        *map(str, WIDTHS),
+    ]
     words += [
         "--paintings",
         str(options.paintings),
@@ -290,7 +304,7 @@ def ridge_way(name: str, first: np.ndarray, others: np.ndarray, two: Two) -> Way
     return folded(name, two, fit)
 
 
-def phantom_ways(work: Path, model: NetworkModel, features: tuple[np.ndarray, np.ndarray], two: Two) -> list[Way]:
+def phantom_ways(model: NetworkModel, features: tuple[np.ndarray, np.ndarray], two: Two) -> list[Way]:
     """What phantoms taught: as it is, with an offset, with offset and slope, and a ridge on the frozen features."""
     import torch
 
@@ -318,7 +332,7 @@ def averages(ways: list[Way]) -> list[Way]:
     """Means of ways that were fixed before any was looked at."""
     named = {way.name: way for way in ways}
     volumes, gpr = named["`volumes`, offset and slope"], named["`gpr36`, trained anew in the folds"]
-    segment, phantom = named["segmentation pre-training, frozen, ridge"], named["phantom pre-training, frozen, ridge"]
+    segment, phantom = named[SEGMENTED.format("tissues")], named["phantom pre-training, frozen, ridge"]
     picked = {
         "mean of segmentation and phantom": (segment, phantom),
         "mean of `volumes` (offset and slope) and phantom": (volumes, phantom),

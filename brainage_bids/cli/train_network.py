@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from brainage_bids.training.objective import Recipe
 
 ONLY = (
-    "input", "target", "where", "split_file", "split_parts", "runs", "init", "widths", "bins", "loss", "optimiser", "rate", "epochs", "patience",
-    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type",
+    "input", "target", "where", "split_file", "split_parts", "runs", "init", "bins", "loss", "optimiser", "rate", "epochs", "patience",
+    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type", "widths",
 )  # fmt: skip
 """Options that have no meaning for other kinds; their default is None."""
 

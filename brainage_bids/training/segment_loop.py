@@ -189,6 +189,9 @@ class _Run:
         found = []
         for row in self.validation.tolist():
             image, labels = self.source.fixed(row)
+            if self.view.axis is not None:  # those that no step looks at are not judged by
+                chosen = np.arange(self.view.slices[0], self.view.slices[1] + 1)
+                image, labels = (np.take(values, chosen, self.view.axis) for values in (image, labels))
             found.append(dice_of_labels(label_prepared(self.net, image, self.view.axis, self.device), labels, self.count))
         return np.array(found)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,10 @@ from brainage_bids.training.augment import augment, preset, shifted
 from brainage_bids.training.cache import Cache, pack
 from brainage_bids.training.images import ImageTable, Progress
 from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
+
+
+Reader = Callable[[InputContract], np.ndarray]
+"""Reads somebody's codes on the grid of a contract."""
 
 
 class Source(Protocol):
@@ -209,7 +213,7 @@ def packed_source(
         prefix = f"{number}:" if len(derivatives) > 1 else ""
         entities = {"space": place.contract.space, **place.contract.entities}
         for item in find_derivatives(root, place.contract.derivative, **entities):
-            reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
+            reader = _label_reader(root, item.participant_id, item.session_id, place.contract.entities, labels)
             who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
             if reader is None:
                 missing.append(who)
@@ -231,7 +235,7 @@ def packed_source(
     return source, contract, (*missing, *(who for who, _ in kept.left_out))
 
 
-def _pack_labels(readers: Sequence[Callable[[], np.ndarray]], place: NetInput, work: Path, name: str, labels: LabelSet) -> np.ndarray:
+def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: str, labels: LabelSet) -> np.ndarray:
     """Codes of all people as one memory-mapped file beside the pack of their images."""
     digest = hashlib.sha256(json.dumps([name, len(readers), labels.codes == ((LESION,),)]).encode()).hexdigest()[:16]
     target = work / f"labels-{digest}.npy"
@@ -240,7 +244,7 @@ def _pack_labels(readers: Sequence[Callable[[], np.ndarray]], place: NetInput, w
         volumes = None
         try:
             for row, reader in enumerate(readers):
-                codes = labels_as_prepared(reader(), place.steps)
+                codes = labels_as_prepared(reader(place.contract), place.steps)
                 if volumes is None:
                     volumes = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(readers), *codes.shape))
                 volumes[row] = codes
@@ -251,20 +255,20 @@ def _pack_labels(readers: Sequence[Callable[[], np.ndarray]], place: NetInput, w
     return np.load(target, mmap_mode="r")
 
 
-def _label_reader(root: Path, participant: str, session: str | None, contract: InputContract, labels: LabelSet):
-    """What reads a person's codes on the grid of the contract; None if there is nothing to read."""
+def _label_reader(root: Path, participant: str, session: str | None, entities: Mapping[str, str], labels: LabelSet) -> Reader | None:
+    """What reads a person's codes on the grid of a contract; None if there is nothing to read."""
     lesions = labels.codes == ((LESION,),)
     stem = "_".join(filter(None, (participant, session)))
-    res = contract.entities.get("res", "2")
+    res = entities.get("res", "2")
     truth = root.parent / "truth" / participant / (session or "") / "anat" / f"{stem}_space-{SPACE}_res-{res}"
     mask, dseg = (Path(f"{truth}_{name}.nii.gz") for name in ("label-lesion_desc-true_mask", "desc-true_dseg"))
     if lesions:
-        return (lambda: _on_this_grid(mask, contract) * np.uint8(LESION)) if mask.is_file() else None
+        return (lambda contract: _on_this_grid(mask, contract) * np.uint8(LESION)) if mask.is_file() else None
     if dseg.is_file():
-        return lambda: _on_this_grid(dseg, contract)
+        return lambda contract: _on_this_grid(dseg, contract)
     aseg, forward = (derivative_path(root, key, participant, session) for key in ("aseg", "xfm_forward"))
     if aseg.is_file() and forward.is_file():
-        return lambda: warped_labels(aseg, forward, contract)
+        return lambda contract: warped_labels(aseg, forward, contract)
     return None
 
 

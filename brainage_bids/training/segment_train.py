@@ -207,7 +207,8 @@ def _card(trained: TrainedSegmenter, setup: SegmentSetup, about: About, datasets
     n = len(trained.train_people) + len(trained.validation_people)
     contract: InputContract = setup.place.contract
     recipe, dice = setup.recipe, mean_dice(trained.fitted.dice)
-    words = f"mean Dice {dice:.3f} of {len(trained.model.names)} labels on {len(trained.validation_people)} people held out, who picked the epoch"
+    who = f"{len(trained.validation_people)} people held out, who picked the epoch"
+    words = f"mean Dice {dice:.3f} of {len(trained.model.names)} labels on {who}"
     limits = (
         f"It names voxels and gives no age; a network {setup.kind} starts from it by brainage-train --init.",
         "The ages of the people are not on this card, as they play no part.",
