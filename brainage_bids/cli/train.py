@@ -38,7 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = Parser(
         prog=PROGRAM,
-        description="Train a brain-age model on the outputs of 'brainage BIDS OUT participant' and measure its errors on people held out.",
+        description="Train a brain-age model on the outputs of 'brainage BIDS OUT participant' and measure its errors on people held out. "
+        "'brainage-train compare --help' sets several networks side by side.",
     )
     parser.add_argument("derivatives", nargs="+", type=Path, metavar="DERIVATIVES", help="output folders of participant runs")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -83,8 +84,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 64, 65 (nobody to train on) or 78 (a table, name or place that cannot be used)."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["compare"]:
+        from brainage_bids.cli.train_compare import main as compare
+
+        return compare(given[1:])
     parser = make_parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(given)
     check_options(parser, options)
     train_network.check_options(parser, options)
     train_segment.check_options(parser, options)
