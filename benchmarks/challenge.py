@@ -3,9 +3,9 @@
     python benchmarks/challenge.py WORK --cohort OUT36 TSV --other OUT5 TSV --label-maps DIR [--phantoms 300]
 
 OUT36 and OUT5 are output folders of ``brainage … participant`` with their phenotype tables: people to learn from (cross-validated,
-5 folds × 3), and people of another scanner, to whom everything is applied that was fitted on the first. What is done lies in WORK, so that the
-same command goes on where it was stopped. Printed is a table for docs/benchmarks.md. Everything is chosen and fitted inside the folds;
-convolutions that were taught before are frozen, their outputs kept, and a ridge on them takes the place of the last layer.
+5 folds × 3), and people of another scanner, to whom everything is applied that was fitted on the first. What is done lies in WORK,
+so that the same command goes on where it was stopped. Printed is a table for docs/benchmarks.md. Everything is chosen and fitted
+inside the folds; convolutions that were taught before are frozen, their outputs kept, and a ridge on them is the last layer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     two = images(options)
     ways = [*embedded(options, two)]
-    segmented = {labels: timed(f"segmentation of {labels}", lambda: taught_by_segmentation(options, labels)) for labels in LABELS}
+    segmented = {labels: timed(f"segmentation of {labels}", partial(taught_by_segmentation, options, labels)) for labels in LABELS}
     scratch = timed("scratch", lambda: from_scratch(options.work, two))
     aged = timed("phantoms", lambda: taught_by_phantoms(options))
     features = [cached_features(options.work, name, model, two) for name, model in (("segment", segmented), ("phantom", aged))]

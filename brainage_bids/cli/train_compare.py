@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from brainage_bids.training.images import ImageTable
 
 PROGRAM = "brainage-train compare"
+BLOCKS = ("slices", "encoder3d")
+"""Kinds whose levels are those of a U-Net, or residual."""
 COLUMNS = {
-    "model": {"Description": "Kind of network."},
+    "model": {"Description": "Kind of network, and its blocks where they are not those of a U-Net."},
     "start": {"Description": "Where it started; none: random weights."},
     "frozen": {"Description": "What did not learn."},
     "runs": {"Description": "How many seeds."},
-    "validation_mae": {"Description": "Mean absolute error on the validation part, which chose the epoch; mean over runs.", "Units": "years"},
+    "validation_mae": {
+        "Description": "Mean absolute error on the validation part, which chose the epoch; mean over runs.",
+        "Units": "years",
+    },
     "validation_mae_sd": {"Description": "Standard deviation of that over runs.", "Units": "years"},
     "test_mae": {"Description": "Mean absolute error on the test part, which chose nothing; mean over runs.", "Units": "years"},
     "test_mae_sd": {"Description": "Standard deviation of that over runs.", "Units": "years"},
@@ -61,7 +66,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("derivatives", nargs="+", type=Path, metavar="DERIVATIVES", help="output folders of participant runs")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for comparison.tsv, predictions.tsv and split.tsv")
     parser.add_argument("--phenotype", type=Path, action="append", required=True, metavar="TSV", help="as for brainage-train")
-    parser.add_argument("--models", nargs="+", choices=tuple(NETS), required=True, metavar="KIND", help=f"of {', '.join(NETS)}")
+    kinds = [*NETS, *(f"{kind}:residual" for kind in BLOCKS)]
+    parser.add_argument("--models", nargs="+", choices=kinds, required=True, metavar="KIND", help=f"of {', '.join(kinds)}")
     parser.add_argument(
         "--start",
         nargs="+",
@@ -85,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; codes as for ``train.main``."""
     parser = make_parser()
     options = parser.parse_args(argv)
-    if options.init is not None or options.export_features:
-        parser.error("--init and --export-features go with one network; give models to start from by --start")
+    if options.init is not None or options.export_features or options.block is not None:
+        parser.error("--init, --export-features and --block go with one network; here there are --start and KIND:residual")
     if options.split_parts and options.split_file is not None:
         parser.error("--split-parts and --split-file exclude each other")
     if options.runs is not None and options.runs < 1:
@@ -138,10 +144,15 @@ def _starts(options: argparse.Namespace) -> list[tuple[str, object]]:
         if not equals or not word or not name or word == SCRATCH:
             raise BadConfiguration(f"--start {text} cannot be read; write WORD=MODEL, such as segment=FOLDER.")
         model = train_network.open_start(name)
-        if model.kind not in options.models:
-            raise BadConfiguration(f"The model of --start {text} is of kind {model.kind}, which --models does not name.")
+        if _token(model) not in options.models:
+            raise BadConfiguration(f"The model of --start {text} is of kind {_token(model)}, which --models does not name.")
         found.append((word, model))
     return found
+
+
+def _token(model) -> str:
+    """What ``--models`` calls the kind of a model."""
+    return f"{model.kind}:residual" if model.architecture.get("block") == "residual" else model.kind
 
 
 def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
@@ -158,31 +169,32 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
 
     starts, work, device = _starts(options), options.work or out.with_name(f"{out.name}_work"), train_network._device(options)
     packed = {}
-    for kind in dict.fromkeys(options.models):
-        place = net_input(kind, options.input)
+    for token in dict.fromkeys(options.models):
+        place = net_input(token.partition(":")[0], options.input)
         table = _find(options, place)
         how = {"dtype": options.cache_type or "float16", "allow_missing": options.allow_missing}
-        packed[kind] = place, *pack(table, place.steps, work, progress=Progress(f"packing images of {kind}"), **how)
+        packed[token] = place, *pack(table, place.steps, work, progress=Progress(f"packing images of {token}"), **how)
     shared = set.intersection(*(set(zip(table.participants, table.sessions, strict=True)) for _, table, _ in packed.values()))
     if not shared:
         raise BadDataset("There is nobody of whom all these networks have an image.")
     cells = []
-    for kind, (place, table, cache) in packed.items():
+    for token, (place, table, cache) in packed.items():
+        kind, _, block = token.partition(":")
         rows = [row for row, key in enumerate(zip(table.participants, table.sessions, strict=True)) if key in shared]
         table, cache = table.keep(rows, {}), _rows_of_cache(cache, rows)
-        one = argparse.Namespace(**{**vars(options), "model": kind})
+        one = argparse.Namespace(**{**vars(options), "model": kind, "block": block or None})
         recipe, architecture = train_network._recipe(one)
         setup = Setup(kind, replace(place, contract=table.contract), recipe, architecture, device=device, work=work)
-        cells.append(Cell(kind, SCRATCH, setup, table, cache))
+        cells.append(Cell(token, SCRATCH, setup, table, cache))
         for word, model in starts:
-            if model.kind != kind:
+            if _token(model) != token:
                 continue
             own = {name: value for name, value in model.architecture.items() if name not in ("shape", "channels", "bins")}
             setup = replace(setup, architecture={**own, **architecture}, init=model, freeze=options.freeze)
             with torch.device("meta"):
                 net, full = make_network(kind, [table.contract], place.steps, setup.architecture)
             start_from(net.to_empty(device="cpu"), model, NetworkModel(kind, full, net, (table.contract,), place.steps))
-            cells.append(Cell(kind, word, setup, table, cache))
+            cells.append(Cell(token, word, setup, table, cache))
     return cells
 
 
@@ -226,7 +238,9 @@ def _print_rows(rows: Sequence[Mapping[str, object]], options: argparse.Namespac
     def number(value: object, digits: int = 2) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
-    shown = [("model", "start", "frozen", "runs", "validation MAE (σ)", "test MAE (σ)", "95 % CI", "r", "− scratch", "p", "p against guess")]
+    shown = [
+        ("model", "start", "frozen", "runs", "validation MAE (σ)", "test MAE (σ)", "95 % CI", "r", "− scratch", "p", "p against guess")
+    ]
     for row in rows:
         validation, test = (f"{number(row[f'{part}_mae'])} ({number(row[f'{part}_mae_sd']) or 'n/a'})" for part in ("validation", "test"))
         interval = f"{number(row['test_mae_low'])} to {number(row['test_mae_high'])}"

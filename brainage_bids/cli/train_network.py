@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ONLY = (
     "input", "target", "where", "split_file", "split_parts", "runs", "init", "bins", "loss", "optimiser", "rate", "epochs", "patience",
-    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type", "widths",
+    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type", "widths", "block",
 )  # fmt: skip
 """Options that have no meaning for other kinds; their default is None."""
 
@@ -45,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--init", metavar="MODEL", help="name or folder of a model of this kind to start from")
     add("--freeze", choices=("none", "convolutions", "all-but-last"), default="none", help="what does not learn (default: %(default)s)")
     add("--widths", nargs="+", type=int, metavar="N", help="channels of the levels (default: the published ones)")
+    add("--block", choices=("unet", "residual"), help="what levels of slices and encoder3d are made of (default: unet)")
     add("--bins", nargs=3, type=float, metavar=("LOW", "WIDTH", "COUNT"), help="a distribution over bins of age instead of a number")
     add("--loss", choices=("mae", "mse", "kl"), help="what is minimised")
     add("--optimiser", choices=("adam", "adamw"), help="adam as in the papers, or adamw with warm-up and cosine")
@@ -168,13 +169,18 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     bins = options.bins
     if bins is None and options.model == "sfcn" and options.loss in (None, "kl"):
         bins = (10.0, 2.0, 40.0)  # 10 to 90 years: a cohort of any age
-    architecture = {} if options.widths is None else {"widths": options.widths}
+    architecture = given_architecture(options)
     if bins is None:
         return recipe_for(options.model, soft=False, balance=options.balance, **given), architecture
     if bins[2] != int(bins[2]):
         raise BadConfiguration(f"The count of bins must be a whole number, not {bins[2]:g}.")
     content = {"low": bins[0], "width": bins[1], "count": int(bins[2]), "sigma": bins[1]}
     return recipe_for(options.model, soft=True, balance=options.balance, **given), {**architecture, "bins": content}
+
+
+def given_architecture(options: argparse.Namespace) -> dict:
+    """Arguments of the network that stand on the command line."""
+    return {name: getattr(options, name) for name in ("widths", "block") if getattr(options, name) is not None}
 
 
 def _device(options: argparse.Namespace) -> str:

@@ -58,7 +58,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     """Find, pack or read, train and write; see ``train.main`` for the codes."""
     from dataclasses import replace
 
-    from brainage_bids.cli.train_network import _device
+    from brainage_bids.cli.train_network import _device, given_architecture
     from brainage_bids.models.inputs import net_input
     from brainage_bids.models.label_sets import label_set
     from brainage_bids.training.folder import check_place
@@ -78,7 +78,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     recipe = recipe_for_segments(options.model, **{name: getattr(options, name) for name in names})
     out = Path(os.path.abspath(options.out))
     work = options.work or out.with_name(f"{out.name}_work")
-    architecture = {} if options.widths is None else {"widths": options.widths}
+    architecture = given_architecture(options)
     setup = SegmentSetup(
         options.model, place, labels, recipe, architecture, options.patch or 0, options.paintings or PAINTINGS, _device(options), work
     )

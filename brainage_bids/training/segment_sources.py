@@ -27,7 +27,6 @@ from brainage_bids.training.cache import Cache, pack
 from brainage_bids.training.images import ImageTable, Progress
 from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
 
-
 Reader = Callable[[InputContract], np.ndarray]
 """Reads somebody's codes on the grid of a contract."""
 

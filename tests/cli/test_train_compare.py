@@ -18,8 +18,8 @@ def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
     people = _TINY.tiny_phantoms(root)
     for kind in ("slices", "encoder3d"):
-        assert _TINY.segment(people, root / f"seg{kind}", kind) == 0
-    assert _TINY.ages(people, root / "aged", "encoder3d", "--seed", "9") == 0
+        assert _TINY.segment(people, root / f"seg{kind}", kind, *(["--block", "residual"] if kind == "encoder3d" else [])) == 0
+    assert _TINY.ages(people, root / "aged", "encoder3d", "--block", "residual", "--seed", "9") == 0
     return root, people
 
 
@@ -34,7 +34,13 @@ def start(cohort, **names):
 
 
 def test_kinds_starts_and_seeds(cohort, tmp_path, capsys):
-    words = ["--models", "slices", "encoder3d", *start(cohort, segment="segslices"), *start(cohort, segment="segencoder3d", transfer="aged")]
+    words = [
+        "--models",
+        "slices",
+        "encoder3d:residual",
+        *start(cohort, segment="segslices"),
+        *start(cohort, segment="segencoder3d", transfer="aged"),
+    ]
     assert run(cohort, tmp_path / "side", *words, "--runs", "2", "--freeze", "convolutions") == 0
     out = capsys.readouterr().out
     assert "guess of the mean age" in out
@@ -43,9 +49,9 @@ def test_kinds_starts_and_seeds(cohort, tmp_path, capsys):
     assert [(row["model"], row["start"], row["frozen"]) for row in rows] == [
         ("slices", "none", "none"),
         ("slices", "segment", "convolutions"),
-        ("encoder3d", "none", "none"),
-        ("encoder3d", "segment", "convolutions"),
-        ("encoder3d", "transfer", "convolutions"),
+        ("encoder3d:residual", "none", "none"),
+        ("encoder3d:residual", "segment", "convolutions"),
+        ("encoder3d:residual", "transfer", "convolutions"),
     ]
     predicted = read_tsv(tmp_path / "side" / "predictions.tsv").rows
     split = {row["participant_id"]: row["split"] for row in read_tsv(tmp_path / "side" / "split.tsv").rows}
@@ -97,7 +103,8 @@ def test_bad_input_is_one_sentence(cohort, tmp_path, capsys):
         (["--models", "slices", "--start", "none=volumes"], "write WORD=MODEL"),
         (["--models", "slices", "--start", "a=volumes"], "is no network"),
         (["--models", "slices", "--start", "a=nobody"], "There is no model 'nobody'"),
-        (["--models", "encoder3d", *start(cohort, a="aged"), "--widths", "2", "3", "5"], "belong to another grid or network"),
+        (["--models", "encoder3d", *start(cohort, a="aged")], "of kind encoder3d:residual, which"),
+        (["--models", "encoder3d:residual", *start(cohort, a="aged"), "--widths", "2", "3", "5"], "belong to another grid or network"),
     ]
     for words, sentence in cases:
         assert run(cohort, tmp_path / "no", *words) == 78, words

@@ -52,7 +52,10 @@ def network(kind="vgg8", seed=0):
     return build_segmenter(kind, {"shape": (9, 9, 9), "channels": 1, "widths": (4, 6), **more}, 2)
 
 
-def fitted(net, view=View(), **more):
+WHOLE = View()
+
+
+def fitted(net, view=WHOLE, **more):
     return fit_segmenter(net, Balls(), range(8), (8, 9), RECIPE, view, 2, seed=3, **more)
 
 
