@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--other", nargs=2, type=Path, required=True, metavar=("OUT", "TSV"))
     parser.add_argument("--label-maps", type=Path, required=True)
     parser.add_argument("--phantoms", type=int, default=300)
+    parser.add_argument("--enough", type=int, help="make no more phantoms where so many are finished")
     parser.add_argument("--paintings", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -227,10 +228,15 @@ def taught_by_phantoms(options) -> NetworkModel:
 
     cohort, out = options.work / "phantoms", options.work / "phantom"
     people = ["--participants", str(options.phantoms), "--ages", "18", "85", "--sites", "2", "--scanners-per-site", "2", "--no-blood"]
-    if not (cohort / "dataset_description.json").is_file() and phantom([str(cohort), "--model-space", "T1w", *people, "--jobs", "1"]):
+    finished = len(phantom_ages(cohort))
+    if finished < (options.enough or options.phantoms) and phantom([str(cohort), "--model-space", "T1w", *people, "--jobs", "1"]):
         raise SystemExit("the phantoms were not made")
-    truth = cohort / "derivatives" / "truth" / "participants.tsv"
-    words = [str(cohort / "derivatives" / "brainage"), "--phenotype", str(truth), "--target", "brain_age", "--model", KIND, "--split-parts"]
+    truth = options.work / "phantoms.tsv"
+    if not truth.is_file():
+        rows = [f"{name}\t{age}\t{site}" for name, age, site in phantom_ages(cohort)]
+        truth.write_text("\n".join(["participant_id\tage\tsite", *rows]) + "\n", encoding="utf-8")
+    print(f"{len(truth.read_text(encoding='utf-8').splitlines()) - 1} phantoms")
+    words = [str(cohort / "derivatives" / "brainage"), "--phenotype", str(truth), "--model", KIND, "--split-parts"]
     words += [
         "--out",
         str(out),
@@ -248,6 +254,15 @@ def taught_by_phantoms(options) -> NetworkModel:
     if not out.is_dir() and train([*words, "--device", "cpu"]):
         raise SystemExit("the age of phantoms was not learned")
     return load_model(out)
+
+
+def phantom_ages(cohort: Path) -> list[tuple[str, float, str]]:
+    """Person, brain age and scanner of every phantom that is finished."""
+    found = []
+    for path in sorted((cohort / "derivatives" / "truth").glob("sub-*/anat/*_parameters.json")):
+        visit = json.loads(path.read_text(encoding="utf-8"))["visit"]
+        found.append((visit["participant_id"], round(visit["age"] + visit["gap"], 3), visit["scanner"]["name"]))
+    return found
 
 
 def from_scratch(work: Path, two: Two) -> Way:

@@ -16,6 +16,7 @@ from brainage_bids.imaging.grids import resample
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.imaging.warps import WARP_GRID
 from brainage_bids.models import load_model
+from brainage_bids.models.card import describe_errors
 from brainage_bids.models.cardfile import read_card
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.nets.segment import SEGMENT
@@ -120,6 +121,9 @@ def test_the_folder_of_a_segmentation(cohort, tmp_path, capsys):
         with_models(Settings(bids_dir=".", out_dir=".", work_dir=".", models=(str(tmp_path / "seg"),)))
     with pytest.raises(BadConfiguration, match="gives no age"):
         model.read(card, {}, {})
+    with pytest.raises(BadConfiguration, match="carries no example"):
+        run_self_test(open_model(tmp_path / "seg"))
+    assert "names voxels: mean Dice 0." in describe_errors(card)
     # the same command again: a finished checkpoint
     assert segment(cohort, tmp_path / "seg", *words, "--overwrite") == 0
     assert "epoch" not in capsys.readouterr().err
