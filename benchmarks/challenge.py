@@ -80,13 +80,14 @@ def main() -> None:
     parser.add_argument("--label-maps", type=Path, required=True)
     parser.add_argument("--phantoms", type=int, default=300)
     parser.add_argument("--enough", type=int, help="make no more phantoms where so many are finished")
+    parser.add_argument("--scratch-repeats", type=int, default=REPEATS, help="how often the folds are gone through from scratch")
     parser.add_argument("--paintings", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(1)
     two = images(options)
     ways = [*embedded(options, two)]
     segmented = {labels: timed(f"segmentation of {labels}", partial(taught_by_segmentation, options, labels)) for labels in LABELS}
-    scratch = timed("scratch", lambda: from_scratch(options.work, two))
+    scratch = timed("scratch", lambda: from_scratch(options.work, two, options.scratch_repeats))
     aged = timed("phantoms", lambda: taught_by_phantoms(options))
     features = [cached_features(options.work, name, model, two) for name, model in (("segment", segmented), ("phantom", aged))]
     ways += [
@@ -265,13 +266,16 @@ def phantom_ages(cohort: Path) -> list[tuple[str, float, str]]:
     return found
 
 
-def from_scratch(work: Path, two: Two) -> Way:
-    """The same network from random weights on the people in training alone; the others get the mean of all networks."""
+def from_scratch(work: Path, two: Two, repeats: int) -> Way:
+    """The same network from random weights on the people in training alone; the others get the mean of all networks.
+
+    Repeats that are not gone through are NaN and do not count.
+    """
     table, cohort = two.tables[0], Cohort(two.caches[0], two.tables[0].ages)
     beyond = Cohort(two.caches[1], two.tables[1].ages)
     setup = Setup(KIND, two.place, SCRATCH, {"widths": WIDTHS, **SLICES}, work=work / "scratch")
-    first, others = np.empty(two.assigned.shape), []
-    for repeat, folds in enumerate(two.assigned):
+    first, others = np.full(two.assigned.shape, np.nan), []
+    for repeat, folds in enumerate(two.assigned[:repeats]):
         for fold in range(FOLDS):
             path = work / "scratch" / f"fold-{repeat}-{fold}.json"
             test = np.flatnonzero(folds == fold)
@@ -362,7 +366,7 @@ def averages(ways: list[Way]) -> list[Way]:
 def show(ways: list[Way], two: Two) -> None:
     """Print the table: predictions are averaged over repeats before they are judged."""
     ages, beyond = (table.ages for table in two.tables)
-    mean = {way.name: way.first.mean(axis=0) for way in ways}
+    mean = {way.name: np.nanmean(way.first, axis=0) for way in ways}
     guess, default = mean["mean-age guess"], mean["`volumes`, offset from the training folds"]
     rows = [
         (
