@@ -27,8 +27,13 @@ from brainage_bids.training.cache import Cache, pack
 from brainage_bids.training.images import ImageTable, Progress
 from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
 
-Reader = Callable[[InputContract], np.ndarray]
-"""Reads somebody's codes on the grid of a contract."""
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads somebody's codes on the grid of a contract, from these files."""
+
+    files: tuple[Path, ...]
+    read: Callable[[InputContract], np.ndarray]
 
 
 class Source(Protocol):
@@ -229,21 +234,23 @@ def packed_source(
     table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)
     kept, cache = pack(table, place.steps, work, dtype=dtype, allow_missing=allow_missing, progress=progress)
     readers = {path: reader for _, path, reader in found}
-    codes = _pack_labels([readers[path] for path in kept.paths], replace(place, contract=contract), work, cache.name, labels)
+    codes = _pack_labels([readers[path] for path in kept.paths], replace(place, contract=contract), work, cache.name)
     source = PackedSource(cache, codes, labels.table(), kept.participants, augmentation)
     return source, contract, (*missing, *(who for who, _ in kept.left_out))
 
 
-def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: str, labels: LabelSet) -> np.ndarray:
-    """Codes of all people as one memory-mapped file beside the pack of their images."""
-    digest = hashlib.sha256(json.dumps([name, len(readers), labels.codes == ((LESION,),)]).encode()).hexdigest()[:16]
+def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: str) -> np.ndarray:
+    """Codes of all people as one memory-mapped file beside the pack of their images; other files make another one."""
+    files = [path for reader in readers for path in reader.files]
+    about = [[os.fspath(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    digest = hashlib.sha256(json.dumps([name, about]).encode()).hexdigest()[:16]
     target = work / f"labels-{digest}.npy"
     if not target.is_file():
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         volumes = None
         try:
             for row, reader in enumerate(readers):
-                codes = labels_as_prepared(reader(place.contract), place.steps)
+                codes = labels_as_prepared(reader.read(place.contract), place.steps)
                 if volumes is None:
                     volumes = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(readers), *codes.shape))
                 volumes[row] = codes
@@ -262,12 +269,12 @@ def _label_reader(root: Path, participant: str, session: str | None, entities: M
     truth = root.parent / "truth" / participant / (session or "") / "anat" / f"{stem}_space-{SPACE}_res-{res}"
     mask, dseg = (Path(f"{truth}_{name}.nii.gz") for name in ("label-lesion_desc-true_mask", "desc-true_dseg"))
     if lesions:
-        return (lambda contract: _on_this_grid(mask, contract) * np.uint8(LESION)) if mask.is_file() else None
+        return Reader((mask,), lambda contract: _on_this_grid(mask, contract) * np.uint8(LESION)) if mask.is_file() else None
     if dseg.is_file():
-        return lambda contract: _on_this_grid(dseg, contract)
+        return Reader((dseg,), lambda contract: _on_this_grid(dseg, contract))
     aseg, forward = (derivative_path(root, key, participant, session) for key in ("aseg", "xfm_forward"))
     if aseg.is_file() and forward.is_file():
-        return lambda contract: warped_labels(aseg, forward, contract)
+        return Reader((aseg, forward), lambda contract: warped_labels(aseg, forward, contract))
     return None
 
 

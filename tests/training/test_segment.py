@@ -191,6 +191,9 @@ def test_truth_of_phantoms_is_packed(phantoms, tmp_path):
     np.testing.assert_array_equal(again.labels[1], labels[1])
     lesions, _, _ = packed_source([root], place(), label_set("lesions"), tmp_path / "work")
     np.testing.assert_array_equal(lesions.fixed(2)[1], labels[2] == 2)
+    write_truth(root, "sub-1", labels[0])
+    changed, _, _ = packed_source([root], place(), label_set("structures"), tmp_path / "work")
+    np.testing.assert_array_equal(changed.labels[1], labels[0])
 
 
 def test_labels_move_with_the_image(phantoms, tmp_path):
