@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,10 +43,13 @@ from brainage_bids.training.transfer import start_from
 from brainage_bids.training.volumes_calibrate import People, brain_ages, calibrate, read_people
 
 LABELS = ("tissues", "structures")
+PHANTOMS = {"": False, " (every second one without outer fluid)": True}
+"""The second was added after the first had been seen: the brains of ds002748 come without their outer fluid, phantoms have it."""
 SEGMENTED = "segmentation pre-training ({}), frozen, ridge"
 KIND, WIDTHS, SLICES = "slices", (8, 16, 32, 64, 128), {"first": 20, "last": 69}
 FOLDS, REPEATS, SEED = 5, 3, 1
 SCRATCH = Recipe(rate=1e-3, epochs=12, patience=5, batch=4)
+OUTER_FLUID = 24
 ALPHAS = np.logspace(0, 5, 21)
 """Of the ridge on frozen features; chosen by leaving one out among the people in training."""
 
@@ -81,6 +85,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=300)
     parser.add_argument("--enough", type=int, help="make no more phantoms where so many are finished")
     parser.add_argument("--scratch-repeats", type=int, default=REPEATS, help="how often the folds are gone through from scratch")
+    parser.add_argument("--half-dry", action="store_true", help="also phantoms of which every second one has lost its outer fluid")
     parser.add_argument("--paintings", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -88,13 +93,15 @@ def main() -> None:
     ways = [*embedded(options, two)]
     segmented = {labels: timed(f"segmentation of {labels}", partial(taught_by_segmentation, options, labels)) for labels in LABELS}
     scratch = timed("scratch", lambda: from_scratch(options.work, two, options.scratch_repeats))
-    aged = timed("phantoms", lambda: taught_by_phantoms(options))
-    features = [cached_features(options.work, name, model, two) for name, model in (("segment", segmented), ("phantom", aged))]
-    ways += [
-        scratch,
-        ridge_way("segmentation pre-training, frozen, ridge", *features[0], two),
-        *phantom_ways(options.work, aged, features[1], two),
-    ]
+    aged = {
+        words: timed(f"phantoms{words}", partial(taught_by_phantoms, options, dry))
+        for words, dry in PHANTOMS.items()
+        if options.half_dry or not dry
+    }
+    features = {name: cached_features(options.work, name, model, two) for name, model in {**segmented, **aged}.items()}
+    ways += [scratch, *(ridge_way(SEGMENTED.format(labels), *features[labels], two) for labels in LABELS)]
+    for words, model in aged.items():
+        ways += phantom_ways(words, model, features[words], two)
     show([*ways, *averages(ways)], two)
 
 
@@ -222,12 +229,12 @@ def taught_by_segmentation(options, labels: str) -> SegmentModel:
     return load_model(out)
 
 
-def taught_by_phantoms(options) -> NetworkModel:
-    """A network that tells the brain age of phantoms on the model's grid."""
+def taught_by_phantoms(options, dry: bool) -> NetworkModel:
+    """A network that tells the brain age of phantoms on the model's grid; `dry`: of which every second has lost its outer fluid."""
     from brainage_bids.cli.phantom import main as phantom
     from brainage_bids.cli.train import main as train
 
-    cohort, out = options.work / "phantoms", options.work / "phantom"
+    cohort, out = options.work / "phantoms", options.work / ("phantomdry" if dry else "phantom")
     people = ["--participants", str(options.phantoms), "--ages", "18", "85", "--sites", "2", "--scanners-per-site", "2", "--no-blood"]
     finished = len(phantom_ages(cohort))
     if finished < (options.enough or options.phantoms) and phantom([str(cohort), "--model-space", "T1w", *people, "--jobs", "1"]):
@@ -237,7 +244,8 @@ def taught_by_phantoms(options) -> NetworkModel:
         rows = [f"{name}\t{age}\t{site}" for name, age, site in phantom_ages(cohort)]
         truth.write_text("\n".join(["participant_id\tage\tsite", *rows]) + "\n", encoding="utf-8")
     print(f"{len(truth.read_text(encoding='utf-8').splitlines()) - 1} phantoms")
-    words = [str(cohort / "derivatives" / "brainage"), "--phenotype", str(truth), "--model", KIND, "--split-parts"]
+    images_of = half_dry(cohort, options.work / "phantoms_dry") if dry else cohort / "derivatives" / "brainage"
+    words = [str(images_of), "--phenotype", str(truth), "--model", KIND, "--split-parts"]
     words += [
         "--out",
         str(out),
@@ -255,6 +263,25 @@ def taught_by_phantoms(options) -> NetworkModel:
     if not out.is_dir() and train([*words, "--device", "cpu"]):
         raise SystemExit("the age of phantoms was not learned")
     return load_model(out)
+
+
+def half_dry(cohort: Path, out: Path) -> Path:
+    """A copy of the images of a cohort in which every second person's outer fluid is zero, as where a brain was cut out closely."""
+    import nibabel as nib
+
+    truth = cohort / "derivatives" / "truth"
+    for number, path in enumerate(sorted((cohort / "derivatives" / "brainage").glob("sub-*/anat/*_T1w.nii.gz"))):
+        target = out / path.relative_to(cohort / "derivatives" / "brainage")
+        labels = next((truth / path.parents[1].name / "anat").glob("*_desc-true_dseg.nii.gz"), None)
+        if target.is_file() or labels is None:
+            continue
+        image = nib.load(path)
+        values = np.asarray(image.dataobj, dtype=np.float32)
+        if number % 2:
+            values = np.where(np.asarray(nib.load(labels).dataobj) == OUTER_FLUID, 0, values)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(values.astype(np.float32), image.affine), target)
+    return out
 
 
 def phantom_ages(cohort: Path) -> list[tuple[str, float, str]]:
@@ -294,7 +321,7 @@ def cached_features(work: Path, name: str, model: NetworkModel | SegmentModel, t
     """What the frozen convolutions make of everybody: mean over slices, (n, d) and (m, d)."""
     import torch
 
-    path = work / f"features-{name}.npz"
+    path = work / f"features-{re.sub('[^a-z]', '', name) or 'phantom'}.npz"
     if not path.is_file():
         net, architecture = make_network(KIND, [two.place.contract], two.place.steps, {"widths": WIDTHS, **SLICES})
         start_from(net, model, NetworkModel(KIND, architecture, net, (two.place.contract,), two.place.steps))
@@ -324,7 +351,7 @@ def ridge_way(name: str, first: np.ndarray, others: np.ndarray, two: Two) -> Way
     return folded(name, two, fit)
 
 
-def phantom_ways(model: NetworkModel, features: tuple[np.ndarray, np.ndarray], two: Two) -> list[Way]:
+def phantom_ways(words: str, model: NetworkModel, features: tuple[np.ndarray, np.ndarray], two: Two) -> list[Way]:
     """What phantoms taught: as it is, with an offset, with offset and slope, and a ridge on the frozen features."""
     import torch
 
@@ -341,10 +368,10 @@ def phantom_ways(model: NetworkModel, features: tuple[np.ndarray, np.ndarray], t
         return slope * plain + offset, slope * beyond + offset
 
     return [
-        folded("phantom pre-training, no real scan seen", two, lambda train: (plain, beyond)),
-        folded("phantom pre-training, offset", two, shifted),
-        folded("phantom pre-training, offset and slope", two, with_line),
-        ridge_way("phantom pre-training, frozen, ridge", *features, two),
+        folded(f"phantom pre-training{words}, no real scan seen", two, lambda train: (plain, beyond)),
+        folded(f"phantom pre-training{words}, offset", two, shifted),
+        folded(f"phantom pre-training{words}, offset and slope", two, with_line),
+        ridge_way(f"phantom pre-training{words}, frozen, ridge", *features, two),
     ]
 
 
