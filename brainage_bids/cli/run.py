@@ -17,6 +17,7 @@ from brainage_bids.cli.children import Outcome, run_all
 from brainage_bids.cli.failures import write_failures
 from brainage_bids.cli.logs import log_to_file, log_to_stderr
 from brainage_bids.cli.options import check_folders, settings_of
+from brainage_bids.records import BadConfiguration
 from brainage_bids.settings import Settings
 
 NOTHING = 66
@@ -80,6 +81,9 @@ def with_models(settings: Settings) -> Settings:
 
     folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
     for folder in folders:
+        if folder.card.kind == "segment":
+            advice = "train a network of ages from it by brainage-train --init"
+            raise BadConfiguration(f"The model {folder.card.name} names structures and gives no age; {advice}.")
         for file in folder.card.files:
             folder.read(file)
     return replace(settings, models=tuple(str(folder.path) for folder in folders))

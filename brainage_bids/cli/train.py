@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
-from brainage_bids.cli import train_network
+from brainage_bids.cli import train_network, train_segment
 from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
 from brainage_bids.cli.train_volumes import add_options, check_options
@@ -38,7 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = Parser(
         prog=PROGRAM,
-        description="Train a brain-age model on the outputs of 'brainage BIDS OUT participant' and measure its errors on people held out.",
+        description="Train a brain-age model on the outputs of 'brainage BIDS OUT participant' and measure its errors on people held out. "
+        "'brainage-train compare --help' sets several networks side by side.",
     )
     parser.add_argument("derivatives", nargs="+", type=Path, metavar="DERIVATIVES", help="output folders of participant runs")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -76,16 +77,25 @@ def make_parser() -> argparse.ArgumentParser:
     card.add_argument("--limits", action="append", default=[], metavar="SENTENCE", help="what readers must know; may be repeated")
     add_options(parser)
     train_network.add_options(parser)
+    train_segment.add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is already there")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 64, 65 (nobody to train on) or 78 (a table, name or place that cannot be used)."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["compare"]:
+        from brainage_bids.cli.train_compare import main as compare
+
+        return compare(given[1:])
     parser = make_parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(given)
     check_options(parser, options)
     train_network.check_options(parser, options)
+    train_segment.check_options(parser, options)
+    if options.task == "segment":
+        return run_script(PROGRAM, lambda: train_segment.train(options, _about(options), Progress))
     if options.model in NETS:
         return run_script(PROGRAM, lambda: train_network.train(options, _about(options), Progress))
     return run_script(PROGRAM, lambda: _train(options) if options.model == "gpr" else _train_volumes(options))

@@ -20,6 +20,7 @@ from brainage_bids.models.nets import NETS
 if TYPE_CHECKING:
     from brainage_bids.models.inputs import NetInput
     from brainage_bids.models.network import NetworkModel
+    from brainage_bids.models.segmenter import SegmentModel
     from brainage_bids.training.folder import About
     from brainage_bids.training.images import ImageTable
     from brainage_bids.training.network_train import HeldOut, Setup
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 ONLY = (
     "input", "target", "where", "split_file", "split_parts", "runs", "init", "bins", "loss", "optimiser", "rate", "epochs", "patience",
-    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type",
+    "batch", "accumulate", "precision", "augmentation", "device", "work", "cache_type", "widths", "block",
 )  # fmt: skip
 """Options that have no meaning for other kinds; their default is None."""
 
@@ -45,6 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--runs", type=int, metavar="N", help="networks of different seeds with --split-parts or --split-file (default: 1)")
     add("--init", metavar="MODEL", help="name or folder of a model of this kind to start from")
     add("--freeze", choices=("none", "convolutions", "all-but-last"), default="none", help="what does not learn (default: %(default)s)")
+    add("--widths", nargs="+", type=int, metavar="N", help="channels of the levels (default: the published ones)")
+    add("--block", choices=("unet", "residual"), help="what levels of slices and encoder3d are made of (default: unet)")
     add("--bins", nargs=3, type=float, metavar=("LOW", "WIDTH", "COUNT"), help="a distribution over bins of age instead of a number")
     add("--loss", choices=("mae", "mse", "kl"), help="what is minimised")
     add("--optimiser", choices=("adam", "adamw"), help="adam as in the papers, or adamw with warm-up and cosine")
@@ -183,17 +186,21 @@ def beside(out: Path, ending: str) -> Path:
     return out.with_name(out.name + ending)
 
 
-def _init(options: argparse.Namespace) -> NetworkModel | None:
-    if options.init is None:
-        return None
+def _init(options: argparse.Namespace) -> NetworkModel | SegmentModel | None:
+    return None if options.init is None else open_start(options.init)
+
+
+def open_start(name: str) -> NetworkModel | SegmentModel:
+    """The network from which another one starts, by name or folder; BadConfiguration if there is none."""
     from brainage_bids.models.inference import load_model
     from brainage_bids.models.network import NetworkModel
     from brainage_bids.models.registry import find_model
+    from brainage_bids.models.segmenter import SegmentModel
     from brainage_bids.records import BadConfiguration
 
-    model = load_model(find_model(options.init))
-    if not isinstance(model, NetworkModel):
-        raise BadConfiguration(f"The model {options.init} is no network, so nothing can start from it.")
+    model = load_model(find_model(name))
+    if not isinstance(model, NetworkModel | SegmentModel):
+        raise BadConfiguration(f"The model {name} is no network, so nothing can start from it.")
     return model
 
 
@@ -207,12 +214,18 @@ def _recipe(options: argparse.Namespace) -> tuple[Recipe, dict]:
     bins = options.bins
     if bins is None and options.model == "sfcn" and options.loss in (None, "kl"):
         bins = (10.0, 2.0, 40.0)  # 10 to 90 years: a cohort of any age
+    architecture = given_architecture(options)
     if bins is None:
-        return recipe_for(options.model, soft=False, balance=options.balance, **given), {}
+        return recipe_for(options.model, soft=False, balance=options.balance, **given), architecture
     if bins[2] != int(bins[2]):
         raise BadConfiguration(f"The count of bins must be a whole number, not {bins[2]:g}.")
     content = {"low": bins[0], "width": bins[1], "count": int(bins[2]), "sigma": bins[1]}
-    return recipe_for(options.model, soft=True, balance=options.balance, **given), {"bins": content}
+    return recipe_for(options.model, soft=True, balance=options.balance, **given), {**architecture, "bins": content}
+
+
+def given_architecture(options: argparse.Namespace) -> dict:
+    """Arguments of the network that stand on the command line."""
+    return {name: getattr(options, name) for name in ("widths", "block") if getattr(options, name) is not None}
 
 
 def _device(options: argparse.Namespace) -> str:

@@ -37,7 +37,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     if options.model == "volumes":
         if options.mapping is None or len(options.derivatives) != 1:
             parser.error("--model volumes needs one table and --mapping")
-    elif not options.phenotype:
+    elif not options.phenotype and options.task == "age":
         parser.error("the following arguments are required: --phenotype")
     elif options.mapping is not None or options.paired is not None or options.leave_out:
         parser.error("--mapping, --paired and --leave-out go with --model volumes")

@@ -63,6 +63,18 @@ def read_transforms(forward: str | Path, inverse: str | Path) -> SpatialMap:
     return SpatialMap(_matrix(affine), _vectors(displacement, forward), _vectors(back, inverse))
 
 
+def read_forward(forward: str | Path) -> SpatialMap:
+    """The map of a forward transform alone; its inverse is found when it is first needed.
+
+    Raises
+    ------
+    ValueError
+        If the file was not written by `write_transforms`.
+    """
+    affine, displacement = _read(forward, ("AffineTransform", "DisplacementFieldTransform"))
+    return SpatialMap(_matrix(affine), _vectors(displacement, forward))
+
+
 def read_affine(forward: str | Path) -> np.ndarray:
     """The affine of a transform to the template, (4, 4), template mm to the person's mm, without reading its field.
 

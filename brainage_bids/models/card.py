@@ -295,6 +295,8 @@ def describe_errors(card: ModelCard) -> str:
     'Giving everybody the mean age errs by 7.2 years (paired permutation test, p = 0.21): the model is not shown to be better than that.'
     """
     errors = card.errors
+    if card.kind == "segment":
+        return f"The model {card.name} names voxels: {errors.by}."
     if errors.mae is None:
         return f"The errors of the model {card.name} on people it had not seen are not known."
     size = _with_interval(errors.mae, 1)

@@ -175,9 +175,16 @@ def _load_network(folder: ModelFolder) -> AgeModel:
     return load_network(folder)
 
 
+def _load_segmenter(folder: ModelFolder) -> AgeModel:
+    from brainage_bids.models.segmenter import load_segmenter
+
+    return load_segmenter(folder)
+
+
 KINDS: Mapping[str, Callable[[ModelFolder], AgeModel]] = {
     "gpr": _load_gpr,
     "volumes": _load_volumes,
     **dict.fromkeys(NETS, _load_network),
+    "segment": _load_segmenter,
 }
 """What loads a model of each kind."""

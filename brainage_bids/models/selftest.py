@@ -53,6 +53,8 @@ def run_self_test(folder: ModelFolder) -> SelfTest:
     BadConfiguration
         If the model or its example cannot be used.
     """
+    if folder.card.kind == "segment":
+        raise BadConfiguration(f"The model {folder.card.name} names voxels and gives no age, so it carries no example; verify its files.")
     try:
         content = json.loads(folder.read(EXAMPLE))
         expected = float(content["brain_age"]), float(content["sd"])

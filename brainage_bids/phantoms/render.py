@@ -184,7 +184,7 @@ def model_space(visit: Visit, kind: str = "tissues", *, voxel_mm: float = 1.5, a
     kind : {"tissues", "T1w"}
         ``tissues``: modulated ``GM``, ``WM``, ``CSF`` (mL of the head per mL of the template: they sum to the true volumes), every place
         carried to where the truth says it belongs. ``T1w``: the brain alone, with noise, size and proportions of the template, everything
-        else as it is in the person; white matter is about 1.
+        else as it is in the person; white matter is about 1. With it come its true ``labels`` (aseg codes) and ``lesions`` (0 or 1).
     voxel_mm : float
         1.5 or 2 (1 is possible).
     anatomies : Path, optional
@@ -193,12 +193,13 @@ def model_space(visit: Visit, kind: str = "tissues", *, voxel_mm: float = 1.5, a
     Returns
     -------
     dict of str to ndarray (X, Y, Z) float32
+        uint8 for labels and lesions.
     """
     grid = next((grid for grid in GRIDS.values() if grid.voxel_mm == voxel_mm), None)
     if grid is None or kind not in ("tissues", "T1w"):
         raise ValueError(f"no {kind} at {voxel_mm} mm: choose tissues or T1w, and 1, 1.5 or 2 mm")
     head = make_head(visit, anatomies)
-    return _tissue_maps(head, grid) if kind == "tissues" else {"T1w": _template_t1w(visit, head, grid)}
+    return _tissue_maps(head, grid) if kind == "tissues" else _template_t1w(visit, head, grid)
 
 
 def _tissue_maps(head: Head, grid: Grid) -> dict[str, np.ndarray]:
@@ -223,7 +224,7 @@ def _tissue_maps(head: Head, grid: Grid) -> dict[str, np.ndarray]:
     return {name: smooth(maps[number], TEMPLATE_FWHM_MM, (grid.voxel_mm,) * 3) for number, name in enumerate(("GM", "WM", "CSF"), start=1)}
 
 
-def _template_t1w(visit: Visit, head: Head, grid: Grid) -> np.ndarray:
+def _template_t1w(visit: Visit, head: Head, grid: Grid) -> dict[str, np.ndarray]:
     ratios = deform.proportions(visit.anatomy_seed, head.scale)
     to_head = np.diag([*ratios, 1.0])
     to_head[:3, 3] = deform.CENTRE * (1 - ratios)
@@ -236,7 +237,9 @@ def _template_t1w(visit: Visit, head: Head, grid: Grid) -> np.ndarray:
     x, y, z = grid.shape
     image = table[codes].reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5))
     rng = np.random.default_rng([visit.visit_seed, 41])
-    return np.where(image > 0, acquisition.rician(image, visit.scanner.noise, rng), 0).astype(np.float32)
+    seen = np.where(image > 0, acquisition.rician(image, visit.scanner.noise, rng), 0).astype(np.float32)
+    truth, _ = head.on_grid(grid.shape, to_head @ grid.affine)
+    return {"T1w": seen, "labels": aseg_table()[truth], "lesions": np.isin(truth, lesions.LESION).astype(np.uint8)}
 
 
 def _tissue_table() -> np.ndarray:

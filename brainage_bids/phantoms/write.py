@@ -24,7 +24,7 @@ from brainage_bids.phantoms import blood, cohort, scanners, simulated
 from brainage_bids.phantoms.design import Design, differences
 from brainage_bids.phantoms.people import Visit
 from brainage_bids.phantoms.tables import write_text
-from brainage_bids.records import BadConfiguration
+from brainage_bids.records import SPACE, BadConfiguration
 
 if TYPE_CHECKING:
     from brainage_bids.phantoms.render import Rendering
@@ -51,6 +51,11 @@ TABLES_README = """# Simulated outputs
 No image was processed for these files. They were drawn by brainage-phantom to try analyses of groups; the laws are written in
 `../truth/effects.json` under `simulated`.
 """
+TRUE_MAPS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+    "labels": ("desc-true_dseg", "True labels, aseg codes; 0 outside the brain and its fluid.", {}),
+    "lesions": ("label-lesion_desc-true_mask", "True white-matter lesions.", {"Type": "Lesion"}),
+}
+"""Ends of names, descriptions and further fields of what is true on the template's grid."""
 TRUTH_IGNORED = ["participants.*", "effects.json", "design.json", "*_atrophy.*", "*_iron.*", "*_morph.*", "*_parameters.json"]
 RAW_IGNORED = ["*_swi.nii.gz", "*_swi.json"]
 """Names that the validator does not know; besides, it takes a person in two rows of a phenotype table, one a session, for an error."""
@@ -109,7 +114,7 @@ def write_roots(out: Path, design: Design) -> None:
         "DatasetLinks": {"raw": "../.."},
     }
     write_text(out / TRUTH / "README.md", TRUTH_README)
-    if not design.tables_only and not design.model_space:
+    if not design.tables_only and design.model_space != "tissues":
         rows = [{"index": region.index, "name": region.name, "hemisphere": region.hemisphere} for region in read_regions()]
         sink_table(rows, out / TRUTH / "desc-true_dseg.tsv", table_columns("lookup"))
     write_text(out / TRUTH / ".bidsignore", "\n".join(TRUTH_IGNORED) + "\n")
@@ -185,7 +190,8 @@ def write_model_space(out: Path, design: Design, visit: Visit, maps: Mapping[str
     Parameters
     ----------
     maps : mapping
-        Modulated ``GM``, ``WM``, ``CSF`` on the grid of 1.5 mm, or ``T1w`` on that of 2 mm.
+        Modulated ``GM``, ``WM``, ``CSF`` on the grid of 1.5 mm, or ``T1w`` on that of 2 mm; ``labels`` and ``lesions`` with it go to the
+        truth.
     volumes : mapping
         mL, what is true.
     """
@@ -193,12 +199,24 @@ def write_model_space(out: Path, design: Design, visit: Visit, maps: Mapping[str
 
     files = []
     for name, array in maps.items():
+        if name in TRUE_MAPS:
+            files.append(_sink_true_map(out, visit, name, array))
+            continue
         if name == "T1w":
             files.append(_sink_on_grid(out, visit, "t1w_mni", "2", array, res="2"))
             continue
         files.append(_sink_on_grid(out, visit, "modulated", "1p5", array, label=name))
         files.append(_sink_on_grid(out, visit, "modulated_smooth", "1p5", smooth(array, 4.0, (1.5, 1.5, 1.5)), label=name))
     _write_parameters(out, design, visit, volumes, {}, files)
+
+
+def _sink_true_map(out: Path, visit: Visit, name: str, array: np.ndarray) -> Path:
+    from brainage_bids.imaging.grids import GRIDS
+
+    ending, words, extra = TRUE_MAPS[name]
+    sidecar = {"Description": words, "Resolution": "The grid of 2 mm of the template", **extra}
+    path = visit_folder(out / TRUTH, visit) / f"{visit.stem}_space-{SPACE}_res-2_{ending}.nii.gz"
+    return sink_image(_nifti(array, GRIDS["2"].affine, code="mni"), path, sidecar)
 
 
 def _sink_on_grid(out: Path, visit: Visit, key: str, grid: str, array: np.ndarray, **entities: str) -> Path:

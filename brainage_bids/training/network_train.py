@@ -12,6 +12,7 @@ import numpy as np
 
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.network import NetworkModel, make_network
+from brainage_bids.models.segmenter import SegmentModel
 from brainage_bids.records import BadDataset
 from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
@@ -42,7 +43,7 @@ class Setup:
     recipe : Recipe
     architecture : mapping
         Arguments of the network that are not the default ones.
-    init : NetworkModel or None
+    init : NetworkModel, SegmentModel or None
         Where to start.
     freeze : str
         Of ``transfer.FREEZE``.
@@ -57,7 +58,7 @@ class Setup:
     place: NetInput
     recipe: Recipe
     architecture: Mapping[str, Any] = field(default_factory=dict)
-    init: NetworkModel | None = None
+    init: NetworkModel | SegmentModel | None = None
     freeze: str = "none"
     device: str = "cpu"
     work: Path | None = None

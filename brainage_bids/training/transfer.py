@@ -8,6 +8,7 @@ from torch import nn
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.network import NetworkModel, load_state, state_arrays
 from brainage_bids.models.preparation import steps_to_json
+from brainage_bids.models.segmenter import SegmentModel
 from brainage_bids.records import BadConfiguration
 
 FREEZE = ("none", "convolutions", "all-but-last")
@@ -33,14 +34,16 @@ def to_training(net: AgeNet, freeze: str) -> None:
         part.eval()
 
 
-def start_from(net: AgeNet, source: NetworkModel, wanted: NetworkModel) -> None:
+def start_from(net: AgeNet, source: NetworkModel | SegmentModel, wanted: NetworkModel) -> None:
     """Copy the weights of a model into a network; a head of another form stays as it is.
+
+    Of a model that was trained to name voxels, the convolutions are taken and nothing else.
 
     Parameters
     ----------
     net : AgeNet
         To be trained.
-    source : NetworkModel
+    source : NetworkModel or SegmentModel
         Where it starts.
     wanted : NetworkModel
         What it is to be: kind, inputs and steps.
@@ -63,6 +66,8 @@ def start_from(net: AgeNet, source: NetworkModel, wanted: NetworkModel) -> None:
     arrays = state_arrays(source.net)
     own = state_arrays(net)
     arrays = {name: _summed(value, own.get(name)) for name, value in arrays.items()}
+    if isinstance(source, SegmentModel):
+        arrays = own | {name: value for name, value in arrays.items() if name.startswith("convolutions.")}
     if {name for name in arrays if name.startswith("head.")} != {name for name in own if name.startswith("head.")}:
         arrays = {name: value for name, value in arrays.items() if not name.startswith("head.")}
         arrays |= {name: value for name, value in own.items() if name.startswith("head.")}

@@ -152,10 +152,14 @@ def test_tissue_maps_on_the_template_sum_to_the_volumes():
 
 
 def test_a_t1w_on_the_template_is_a_brain_and_ages():
-    young, old = (model_space(visit(age), "T1w", voxel_mm=2.0)["T1w"] for age in (25.0, 80.0))
+    both = [model_space(visit(age), "T1w", voxel_mm=2.0) for age in (25.0, 80.0)]
+    young, old = (maps["T1w"] for maps in both)
     assert young.shape == (91, 109, 91) and young.dtype == np.float32
     assert np.median(young[young > 0.8]) == pytest.approx(1.0, abs=0.1)
     assert (old[old > 0] < 0.45).mean() > 1.2 * (young[young > 0] < 0.45).mean()  # fluid
+    white, fluid = (np.isin(both[1]["labels"], codes) for codes in ((2, 41), (4, 43)))
+    assert old[white].mean() == pytest.approx(1.0, abs=0.08) and old[fluid].mean() < 0.45
+    assert 0 < both[1]["lesions"].sum() == (both[1]["lesions"] & white).sum() > 10 * both[0]["lesions"].sum()
 
 
 @pytest.mark.real

@@ -159,7 +159,8 @@ def test_maps_on_a_model_s_grid_lie_where_models_look(tmp_path, monkeypatch, kin
         assert voxel_mm == grid.voxel_mm
         one = np.zeros(grid.shape, np.float32)
         one[40:50, 50:60, 40:50] = 0.5
-        return {name: one for name in (("T1w",) if kind == "T1w" else ("GM", "WM"))}
+        labels = np.where(one > 0, 41, 0).astype(np.uint8)
+        return {"T1w": one, "labels": labels, "lesions": labels // 41} if kind == "T1w" else {"GM": one, "WM": one}
 
     monkeypatch.setattr(run.rendering, "model_space", maps)
     design, out = Design(participants=2, model_space=kind), tmp_path / "cohort"
@@ -167,6 +168,9 @@ def test_maps_on_a_model_s_grid_lie_where_models_look(tmp_path, monkeypatch, kin
     if kind == "T1w":
         (found,) = find_derivatives(out / TABLES, "t1w_mni", "sub-001")
         assert nib.load(found.path).shape == GRIDS["2"].shape
+        (path,) = (out / TRUTH / "sub-001" / "anat").glob("*_res-2_desc-true_dseg.nii.gz")
+        assert np.unique(nib.load(path).get_fdata()).tolist() == [0, 41]
+        assert len(list(path.parent.glob("*_res-2_label-lesion_desc-true_mask.nii.gz"))) == 1
     else:
         sharp, smooth = (find_derivatives(out / TABLES, key, "sub-001", label="GM")[0].path for key in ("modulated", "modulated_smooth"))
         assert (

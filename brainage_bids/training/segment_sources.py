@@ -1,0 +1,331 @@
+"""Where images with the label of every voxel come from: packed images with truth or app's labels, or label maps that are painted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from brainage_bids.bids.names import derivative_path, find_derivatives
+from brainage_bids.imaging.transforms import read_forward
+from brainage_bids.models.card import InputContract
+from brainage_bids.models.contract import contract_of_image
+from brainage_bids.models.inputs import NetInput
+from brainage_bids.models.label_sets import LESION, LabelSet
+from brainage_bids.models.preparation import Step, prepare
+from brainage_bids.records import SPACE, BadConfiguration, BadDataset, UnusableInput
+from brainage_bids.training.augment import augment, preset, shifted
+from brainage_bids.training.cache import Cache, pack
+from brainage_bids.training.images import ImageTable, Progress
+from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads somebody's codes on the grid of a contract, from these files."""
+
+    files: tuple[Path, ...]
+    read: Callable[[InputContract], np.ndarray]
+
+
+class Source(Protocol):
+    """Images with labels, by number; `people` says whose each is."""
+
+    name: str
+    people: tuple[str, ...]
+
+    def draw(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A prepared image, float32, and its labels, uint8, changed or painted as the generator says."""
+        ...
+
+    def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same for validation: always the same for a number."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackedSource:
+    """Packed images and labels.
+
+    Attributes
+    ----------
+    cache : Cache
+    labels : ndarray, (n, X, Y, Z) uint8
+        aseg codes, memory-mapped.
+    table : ndarray, (256,) uint8
+        Label of every code.
+    people : tuple of str
+    augmentation : str
+        Of ``augment.PRESETS``; turns and scales are left out, as labels would have to follow.
+    """
+
+    cache: Cache
+    labels: np.ndarray
+    table: np.ndarray
+    people: tuple[str, ...]
+    augmentation: str = "light"
+
+    @property
+    def name(self) -> str:
+        """Of what is packed."""
+        return f"{self.cache.name}-{self.augmentation}"
+
+    def draw(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """See `Source`; labels move with the image, left and right are one label."""
+        how = preset(self.augmentation)
+        image, labels = (torch.from_numpy(np.ascontiguousarray(values)) for values in self.fixed(row))
+        if how.shift:
+            steps = [int(n) for n in generator.integers(-how.shift, how.shift + 1, 3)]
+            image, labels = shifted(image, steps), shifted(labels, steps)
+        if how.flip and generator.random() < how.flip:
+            image, labels = image.flip(0), labels.flip(0)
+        image = augment(image, replace(how, shift=0, flip=0.0, affine=0.0), generator)
+        return image.numpy(), labels.numpy()
+
+    def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Source`."""
+        return self.cache.read(row), self.table[self.labels[row]]
+
+
+@dataclass(frozen=True)
+class PaintedSource:
+    """Label maps that are painted anew whenever one is drawn; number `row` is of map `row` modulo their count.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+    place : NetInput
+        Grid, and what is done to an image.
+    table : ndarray, (256,) uint8
+        Label of every code.
+    how : Painting
+    """
+
+    paths: tuple[Path, ...]
+    place: NetInput
+    table: np.ndarray
+    how: Painting = field(default_factory=Painting)
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        maps = []
+        for number, path in enumerate(self.paths, start=1):
+            maps.append(read_label_map(path))
+            if self.progress:
+                self.progress(number, len(self.paths))
+        object.__setattr__(self, "_maps", maps)
+
+    @property
+    def name(self) -> str:
+        """Of maps, grid and rules."""
+        digest = hashlib.sha256(repr((self.place, self.how)).encode() + self.table.tobytes())
+        for one in self._maps:
+            digest.update(hashlib.sha256(one.codes).digest())
+        return f"painted-{digest.hexdigest()[:16]}"
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Names of the maps."""
+        return tuple(path.name.split(".nii")[0] for path in self.paths)
+
+    def draw(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """See `Source`."""
+        contract = self.place.contract
+        image, codes = paint(self._maps[row % len(self._maps)], contract.shape, np.array(contract.affine), self.how, generator)
+        prepared, _ = prepare(image, contract, self.place.steps)
+        return prepared, self.table[labels_as_prepared(codes, self.place.steps)]
+
+    def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Source`."""
+        return self.draw(row, np.random.default_rng((row, 7)))
+
+
+def labels_as_prepared(codes: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """Codes on the grid that a network sees: crops and flips are done to them as to the image.
+
+    >>> labels_as_prepared(np.arange(4).reshape(4, 1, 1), [Step("crop", {"start": (1, 0, 0), "stop": (3, 1, 1)})]).ravel().tolist()
+    [1, 2]
+    """
+    for step in steps:
+        if step.name == "crop":
+            codes = codes[tuple(slice(a, b) for a, b in zip(step.values["start"], step.values["stop"], strict=True))]
+        elif step.name == "flip":
+            codes = np.flip(codes, step.values["axis"])
+    return np.ascontiguousarray(codes)
+
+
+def painted_source(folder: Path, place: NetInput, labels: LabelSet, progress: Progress | None = None) -> PaintedSource:
+    """Label maps of a folder, to be painted.
+
+    Raises
+    ------
+    BadDataset
+        If it holds fewer than two.
+    BadConfiguration
+        If lesions are asked for, which label maps do not have, or an input that is no image of a head.
+    """
+    if labels.codes == ((LESION,),):
+        raise BadConfiguration("Label maps hold no lesions; take the truth of a phantom cohort (brainage-phantom --model-space T1w).")
+    if not place.contract.derivative.startswith("t1w_mni"):
+        raise BadConfiguration(f"Only a T1w can be painted, not {place.contract.key}; give another --input, such as brain2zscore.")
+    return PaintedSource(tuple(label_map_paths(folder)), place, labels.table(), progress=progress)
+
+
+def packed_source(
+    derivatives: Sequence[Path],
+    place: NetInput,
+    labels: LabelSet,
+    work: Path,
+    *,
+    dtype: str = "float16",
+    augmentation: str = "light",
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+) -> tuple[PackedSource, InputContract, tuple[str, ...]]:
+    """Images of derivatives with the labels that lie beside them, packed.
+
+    Parameters
+    ----------
+    derivatives : sequence of Path
+        Output folders of participant runs, whose own structures are the truth; or the ``derivatives/brainage`` of a
+        phantom cohort on the model's grid, whose truth lies in ``derivatives/truth``.
+    place : NetInput
+    labels : LabelSet
+    work : Path
+        For packs.
+
+    Returns
+    -------
+    PackedSource, InputContract, tuple of str
+        And the contract with the grid of the images, and the people left out.
+
+    Raises
+    ------
+    BadDataset
+        If no image with labels is there, or (without `allow_missing`) one cannot be used.
+    """
+    found, missing = [], []
+    for number, root in enumerate(map(Path, derivatives), start=1):
+        prefix = f"{number}:" if len(derivatives) > 1 else ""
+        entities = {"space": place.contract.space, **place.contract.entities}
+        for item in find_derivatives(root, place.contract.derivative, **entities):
+            reader = _label_reader(root, item.participant_id, item.session_id, place.contract.entities, labels)
+            who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
+            if reader is None:
+                missing.append(who)
+            else:
+                found.append((prefix + item.participant_id, item.path, reader))
+    if not found:
+        raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
+    contract = contract_of_image(
+        found[0][1], *(getattr(place.contract, name) for name in ("derivative", "entities", "modality", "alignment"))
+    )
+    contract = replace(contract, stripped=None)
+    people = tuple(person for person, _, _ in found)
+    nothing = (None,) * len(found)
+    table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)
+    kept, cache = pack(table, place.steps, work, dtype=dtype, allow_missing=allow_missing, progress=progress)
+    readers = {path: reader for _, path, reader in found}
+    codes = _pack_labels([readers[path] for path in kept.paths], replace(place, contract=contract), work, cache.name)
+    source = PackedSource(cache, codes, labels.table(), kept.participants, augmentation)
+    return source, contract, (*missing, *(who for who, _ in kept.left_out))
+
+
+def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: str) -> np.ndarray:
+    """Codes of all people as one memory-mapped file beside the pack of their images; other files make another one."""
+    files = [path for reader in readers for path in reader.files]
+    about = [[os.fspath(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    digest = hashlib.sha256(json.dumps([name, about]).encode()).hexdigest()[:16]
+    target = work / f"labels-{digest}.npy"
+    if not target.is_file():
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        volumes = None
+        try:
+            for row, reader in enumerate(readers):
+                codes = labels_as_prepared(reader.read(place.contract), place.steps)
+                if volumes is None:
+                    volumes = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(readers), *codes.shape))
+                volumes[row] = codes
+            volumes.flush()
+            os.rename(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(target, mmap_mode="r")
+
+
+def _label_reader(root: Path, participant: str, session: str | None, entities: Mapping[str, str], labels: LabelSet) -> Reader | None:
+    """What reads a person's codes on the grid of a contract; None if there is nothing to read."""
+    lesions = labels.codes == ((LESION,),)
+    stem = "_".join(filter(None, (participant, session)))
+    res = entities.get("res", "2")
+    truth = root.parent / "truth" / participant / (session or "") / "anat" / f"{stem}_space-{SPACE}_res-{res}"
+    mask, dseg = (Path(f"{truth}_{name}.nii.gz") for name in ("label-lesion_desc-true_mask", "desc-true_dseg"))
+    if lesions:
+        return Reader((mask,), lambda contract: _on_this_grid(mask, contract) * np.uint8(LESION)) if mask.is_file() else None
+    if dseg.is_file():
+        return Reader((dseg,), lambda contract: _on_this_grid(dseg, contract))
+    aseg, forward = (derivative_path(root, key, participant, session) for key in ("aseg", "xfm_forward"))
+    if aseg.is_file() and forward.is_file():
+        return Reader((aseg, forward), lambda contract: warped_labels(aseg, forward, contract))
+    return None
+
+
+def _on_this_grid(path: Path, contract: InputContract) -> np.ndarray:
+    codes, affine = _read_codes(path)
+    if codes.shape != contract.shape or not np.allclose(affine, np.array(contract.affine), atol=1e-3):
+        raise UnusableInput(f"The labels {path} lie on another grid than the images ({codes.shape} and {contract.shape} voxels).")
+    return codes
+
+
+def warped_labels(aseg: Path, forward: Path, contract: InputContract) -> np.ndarray:
+    """Labels of a person's T1w on the grid of a contract, through the affine and (for warped images) the field of their run.
+
+    Parameters
+    ----------
+    aseg : Path
+        aseg codes in the T1w's space.
+    forward : Path
+        ``B_from-T1w_to-…_mode-image_xfm.h5``.
+    contract : InputContract
+
+    Returns
+    -------
+    ndarray, contract.shape, uint8
+        Nearest voxel; 0 outside the image.
+
+    Raises
+    ------
+    UnusableInput
+        If a file cannot be read.
+    """
+    codes, affine = _read_codes(aseg)
+    try:
+        person = read_forward(forward)
+    except (OSError, KeyError, ValueError) as error:
+        raise UnusableInput(f"The transform {forward} cannot be read ({error}).") from error
+    grid, to_index = np.array(contract.affine, dtype=np.float32), np.linalg.inv(affine).astype(np.float32)
+    axes = [np.arange(n, dtype=np.float32) * grid[k, k] + grid[k, 3] for k, n in enumerate(contract.shape)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    places = person.to_person(points, warped=contract.alignment == "nonlinear")
+    index = np.rint(places @ to_index[:3, :3].T + to_index[:3, 3]).astype(np.int32)
+    inside = ((index >= 0) & (index < codes.shape)).all(axis=-1)
+    index[~inside] = 0
+    return np.where(inside, codes[index[..., 0], index[..., 1], index[..., 2]], 0).astype(np.uint8)
+
+
+def _read_codes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        return np.asarray(image.dataobj).astype(np.uint8), image.affine
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise UnusableInput(f"The labels {path} cannot be read ({error}).") from error
