@@ -91,7 +91,7 @@ def test_every_kind_from_segmentation_to_the_app(cohort, tmp_path, kind, capsys)
         assert all(bool((first[name] == second[name]).all()) for name in shared)
         assert "frozen: convolutions" in card.training.split
     assert run_self_test(open_model(tmp_path / "toy")).passed
-    plan = SimpleNamespace(out_dir=cohort[0], models=(str(tmp_path / "toy"),), model_dirs=())
+    plan = SimpleNamespace(out_dir=cohort[0], models=(str(tmp_path / "toy"),), model_dirs=(), device="cpu", precision="float32")
     assert estimate_session(Session("sub-07", None, {}, age=42.1), plan)
     (row,) = read_tsv(derivative_path(cohort[0], "brainage", "sub-07")).rows
     image = nib.load(derivative_path(cohort[0], "t1w_mni", "sub-07", None, res="2")).get_fdata(dtype=np.float32)

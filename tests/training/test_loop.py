@@ -138,7 +138,7 @@ def test_a_checkpoint_that_is_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("freeze", ["convolutions", "all-but-last", "none"])
-def test_frozen_convolutions_give_the_same_bits(freeze):
+def test_frozen_convolutions_keep_their_bits(freeze):
     people, net = cohort(), network()
     images = torch.randn(3, 1, *SHAPE)
     to_training(net, "none")
@@ -146,11 +146,14 @@ def test_frozen_convolutions_give_the_same_bits(freeze):
     net.eval()
     with torch.no_grad():
         convolved, features, ages = net.convolutions(images), net.features(images), net(images)
+    before = {name: value.clone() for name, value in net.convolutions.state_dict().items()}
     fit(net, people, TRAIN, VALIDATION, Recipe(rate=0.01, epochs=2, augmentation="none"), seed=1, freeze=freeze)
-    with torch.no_grad():
-        assert torch.equal(net.convolutions(images), convolved) == (freeze != "none")
-        assert torch.equal(net.features(images), features) == (freeze == "all-but-last")
-        assert not torch.equal(net(images), ages)
+    kept = [torch.equal(value, before[name]) for name, value in net.convolutions.state_dict().items()]
+    assert all(kept) if freeze != "none" else not any(kept)
+    with torch.no_grad():  # another layout in memory rounds in another way
+        assert torch.allclose(net.convolutions(images), convolved, atol=1e-5) == (freeze != "none")
+        assert torch.allclose(net.features(images), features, atol=1e-5) == (freeze == "all-but-last")
+        assert not torch.allclose(net(images), ages, atol=1e-5)
 
 
 def test_accumulated_batches_are_one_large_batch():
