@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from brainage_bids.bids.tables import read_tsv
+from brainage_bids.cli.phantom import main as make_people
 from brainage_bids.imaging.rigid import pose, rigid_error
-from brainage_bids.phantoms.recoloured import add_scan
-from brainage_bids.phantoms.warped_template import main as make_people
 
 MNI = "space-MNI152NLin2009aSym_res-2"
-TRUTH = pose([6.0, -4.0, 5.0], [5.0, -3.0, 8.0], [0, -20, 10])
+MOVED = pose([6.0, -4.0, 5.0], [5.0, -3.0, 8.0], [0, -20, 10])
 PER_MODALITY = ("from-{0}_to-T1w_mode-image_xfm.txt", "space-T1w_desc-preproc_{0}.nii.gz", f"{MNI}_desc-preproc_{{0}}.nii.gz")
 PACKED = ("space-T1w_res-1_desc-packed_{0}.nii.gz", f"{MNI}_desc-packed_{{0}}.nii.gz")
 
@@ -30,14 +29,43 @@ def run(bids, out, work, *more):
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory):
-    """One person: a FLAIR of 3 mm slices, an SWI of 2 mm in a folder of its own, both of another pose."""
+    """One person: a FLAIR of 3 mm slices, an SWI of 2 mm in a folder of its own, both in another pose."""
     bids = tmp_path_factory.mktemp("bids") / "three"
-    make_people([str(bids)])
-    shutil.rmtree(bids / "sub-demo02")
-    t1w = bids / "sub-demo01" / "anat" / "sub-demo01_T1w.nii.gz"
-    add_scan(t1w, "anat/sub-demo01_FLAIR.nii.gz", "FLAIR", TRUTH)
-    add_scan(t1w, "swi/sub-demo01_part-mag_swi.nii.gz", "swi", TRUTH, (2.0, 2.0, 2.0))
+    make_people(
+        [str(bids), "--participants", "2", "--sites", "2", "--resolution", "2", "--seed", "1100", "--jobs", "1", "--ages", "50", "60"]
+    )
+    people = {path.name: nib.load(path / "anat" / f"{path.name}_FLAIR.nii.gz") for path in bids.glob("sub-*")}
+    name = next(name for name, flair in people.items() if flair.header.get_zooms()[2] == 3)  # the second site scans slices
+    for folder in [bids / other for other in people if other != name] + [bids / "phenotype"]:
+        shutil.rmtree(folder)
+    (bids / name).rename(bids / "sub-demo01")
+    for path in (bids / "sub-demo01" / "anat").iterdir():
+        path.rename(path.with_name(path.name.replace(name, "sub-demo01")))
+    table = (bids / "participants.tsv").read_text().splitlines()
+    kept = [table[0], *(line.replace(name, "sub-demo01") for line in table if line.startswith(name))]
+    (bids / "participants.tsv").write_text("\n".join(kept) + "\n")
+    (bids / "derivatives" / "truth" / name).rename(bids / "derivatives" / "truth" / "sub-demo01")
+    (bids / "sub-demo01" / "swi").mkdir()
+    for ending in (".nii.gz", ".json"):
+        (bids / f"sub-demo01/anat/sub-demo01_swi{ending}").rename(bids / f"sub-demo01/swi/sub-demo01_part-mag_swi{ending}")
+    move_head(bids / "sub-demo01/anat/sub-demo01_FLAIR.nii.gz", MOVED)
+    move_head(bids / "sub-demo01/swi/sub-demo01_part-mag_swi.nii.gz", MOVED)
     return bids
+
+
+def move_head(path: Path, matrix: np.ndarray) -> None:
+    """Let the voxels lie elsewhere."""
+    image = nib.load(path)
+    moved = nib.Nifti1Image(np.asanyarray(image.dataobj), matrix @ image.affine, image.header)
+    moved.to_filename(path.with_name("moved.nii.gz"))
+    path.with_name("moved.nii.gz").replace(path)
+
+
+def truth(person: Path, modality: str) -> np.ndarray:
+    """From the T1w to where the head of a modality was moved to."""
+    (path,) = (person / "derivatives" / "truth" / "sub-demo01").rglob("*_parameters.json")
+    known = json.loads(path.read_text())["effects"]["T1w_to_modality_mm"]
+    return MOVED @ np.array(known[{"FLAIR": "FLAIR", "swi": "SWI"}[modality]])
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +98,11 @@ def itk_matrix(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("modality", ["FLAIR", "swi"])
-def test_the_pose_is_found_and_written_as_itk_reads_it(finished, modality):
+def test_the_pose_is_found_and_written_as_itk_reads_it(person, finished, modality):
     found = itk_matrix(anat(finished) / f"sub-demo01_from-{modality}_to-T1w_mode-image_xfm.txt")
     brain = nib.load(anat(finished) / "sub-demo01_desc-brain_mask.nii.gz")
     points = np.argwhere(np.asarray(brain.dataobj) > 0)[::500] @ brain.affine[:3, :3].T + brain.affine[:3, 3]
-    distance, angle = rigid_error(found, TRUTH, points)
+    distance, angle = rigid_error(found, truth(person, modality), points)
     assert distance < 1.0 and angle < 1.0
 
 
@@ -152,8 +180,7 @@ def test_a_flair_cut_short_fails_alone_and_all_else_stays(person, finished, tmp_
 
 def test_a_flair_of_another_head_is_flagged_and_not_used(person, finished, tmp_path):
     bids, out = spoilt(person, finished, tmp_path)
-    t1w = bids / "sub-demo01" / "anat" / "sub-demo01_T1w.nii.gz"
-    add_scan(t1w, "anat/sub-demo01_FLAIR.nii.gz", "FLAIR", np.diag([1.15, 0.85, 1.15, 1.0]))  # no turn or shift makes it fit
+    move_head(bids / "sub-demo01/anat/sub-demo01_FLAIR.nii.gz", np.diag([1.15, 0.85, 1.15, 1.0]))  # no turn or shift makes it fit
     before = times(out)
     done = run(bids, out, tmp_path / "work")
     assert done.returncode == 0, done.stderr[-4000:]

@@ -8,8 +8,30 @@ from hypothesis import strategies as st
 from brainage_bids.imaging import rigid
 from brainage_bids.imaging.grids import resample
 from brainage_bids.imaging.smooth import smooth
-from brainage_bids.phantoms.recoloured import recoloured, seen
 from brainage_bids.records import UnusableInput
+
+CONTRASTS = {
+    "FLAIR": ([0.0, 0.25, 0.6, 0.9, 1.5], [0.0, 0.1, 1.0, 0.75, 0.7]),
+    "swi": ([0.0, 0.25, 0.6, 0.9, 1.5], [0.0, 0.9, 0.75, 0.6, 0.5]),
+}
+"""Brightness of the T1w as a share of white matter's, and what becomes of it."""
+
+
+def recoloured(t1w, kind):
+    """The same brain in another contrast, white matter near 700."""
+    share = t1w / np.percentile(t1w[t1w > 0], 90)
+    return (1000 * np.interp(share, *CONTRASTS[kind]) * (t1w > 0)).astype(np.float32)
+
+
+def seen(image, affine, matrix, voxel, fov=(190.0, 220.0, 190.0), seed=0):
+    """The brain moved by a pose and scanned anew around its middle, with noise of 2 % of white matter; and the affine of that."""
+    grid = np.diag([*voxel, 1.0])
+    middle = (affine @ [*(np.array(image.shape) / 2), 1])[:3]
+    grid[:3, 3] = middle - np.array(fov) / 2 + np.array(voxel) / 2
+    shape = tuple(int(n) for n in np.round(np.array(fov) / voxel))
+    moved = resample(image, affine, shape, grid, matrix=np.linalg.inv(matrix), antialias=True)
+    noise = np.random.default_rng(seed).normal(0, 14, (2, *shape))
+    return np.where(moved > 20, np.hypot(moved + noise[0], noise[1]), 0).astype(np.float32), grid
 
 
 @pytest.fixture(scope="module")
