@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; codes as for ``train.main``."""
     parser = make_parser()
     options = parser.parse_args(argv)
+    train_network.refuse_torchrun(parser, "compare")
     if options.init is not None or options.export_features or options.block is not None:
         parser.error("--init, --export-features and --block go with one network; here there are --start and KIND:residual")
     if options.split_parts and options.split_file is not None:

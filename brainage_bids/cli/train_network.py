@@ -68,9 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End with the usage if options of networks are given for another kind, or contradict each other."""
-    if options.model not in NETS and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        parser.error(f"torchrun goes with networks ({', '.join(NETS)}); start {options.model} without it")
     if options.model not in NETS:
+        refuse_torchrun(parser, options.model)
         given = [name for name in ONLY if getattr(options, name) is not None]
         given += [name for name in ("balance", "allow_missing", "export_features") if getattr(options, name)]
         if given or options.freeze != "none":
@@ -83,6 +82,12 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error("--runs goes with --split-parts or --split-file, and is one or more")
     if options.freeze != "none" and options.init is None:
         parser.error("--freeze needs --init: layers that never learned anything would be held")
+
+
+def refuse_torchrun(parser: argparse.ArgumentParser, what: str) -> None:
+    """End with the usage if several processes were started for what one process does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        parser.error(f"torchrun goes with networks ({', '.join(NETS)}) that learn ages; start {what} without it")
 
 
 def train(options: argparse.Namespace, about: About, progress) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.cli.console import print_table
+from brainage_bids.cli.train_network import refuse_torchrun
 from brainage_bids.models.label_sets import LABELS
 from brainage_bids.models.nets import NETS
 
@@ -43,6 +44,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         if given:
             parser.error(f"--{given[0]} goes with --task segment")
         return
+    refuse_torchrun(parser, "--task segment")
     if options.model not in NETS:
         parser.error(f"--task segment goes with networks ({', '.join(NETS)})")
     given = [name for name in OF_AGES if getattr(options, name) is not None]

@@ -276,3 +276,18 @@ def test_options_that_do_not_go_together(words, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main(["out", "--phenotype", "p.tsv", "--out", str(tmp_path / "toy"), *words])
     assert stopped.value.code == 64
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["D", "--model", "gpr", "--phenotype", "p"],
+        ["D", "--model", "resnet", "--task", "segment"],
+        ["compare", "D", "--phenotype", "p", "--models", "resnet"],
+    ],
+)
+def test_torchrun_is_refused_where_one_process_does_the_work(arguments, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--out", "x"])
+    assert ended.value.code == 64 and "torchrun goes with networks" in capsys.readouterr().err
