@@ -186,7 +186,7 @@ def test_two_threads_change_next_to_nothing(people, finished, tmp_path, environm
     assert ages[0] == pytest.approx(ages[1], abs=0.2)
     name = f"{label}/anat/{label}_space-MNI152NLin2009aSym_res-1p5_label-GM_desc-modulatedSmooth4_probseg.nii.gz"
     one, two = (nib.load(out / name).get_fdata().ravel() for out in (finished, tmp_path / "out"))
-    assert np.corrcoef(one, two)[0, 1] >= 0.999
+    assert np.corrcoef(one, two)[0, 1] >= 0.998
 
 
 def truncate(path: Path) -> None:

@@ -71,16 +71,11 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def participants_of(pid: int) -> list[int]:
-    """Processes of participants: forked by the one process that the app starts for several of them."""
-    return [one for child in children_of(pid) for one in children_of(child)]
-
-
 def test_a_killed_participant_fails_alone(people, tmp_path, start):
     first, second = labels(people)
     process = start("--nprocs", "1")
     out, until = tmp_path / "out", time.monotonic() + 120
-    while not any((out / "logs").rglob(f"{first}.log")) or not (found := participants_of(process.pid)):
+    while not any((out / "logs").rglob(f"{first}.log")) or not (found := children_of(process.pid)):
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.05)
     time.sleep(3)
@@ -94,7 +89,7 @@ def test_a_killed_participant_fails_alone(people, tmp_path, start):
 def test_children_end_with_a_killed_app(people, tmp_path, start):
     process = start("--nprocs", "2")
     until = time.monotonic() + 60
-    while len(found := participants_of(process.pid)) < 2:
+    while len(found := children_of(process.pid)) < 2:
         assert time.monotonic() < until
         time.sleep(0.05)
     time.sleep(2)
