@@ -66,7 +66,7 @@ CASES = {
     "table of 0 bytes": ({**ONE, PEOPLE: ""}, 0, ["process"], "participants.tsv is empty"),
     "table with BOM": ({**ONE, PEOPLE: "\ufeffparticipant_id\tage\r\nsub-01\t30\r\n"}, 0, ["process"], None),
     "table without prefix": ({**ONE, PEOPLE: tsv("participant_id age", "01 30")}, 0, ["process"], None),
-    "table with a row twice": ({**ONE, PEOPLE: tsv("participant_id age", "sub-01 30", "sub-01 30")}, 0, ["process"], "the same row twice for sub-01"),
+    "table with a row twice": ({**ONE, PEOPLE: tsv("participant_id age", "sub-01 30", "sub-01 30")}, 0, ["process"], "the same row twice"),
     "table with two rows": ({**ONE, PEOPLE: tsv("participant_id age", "sub-01 30", "sub-01 9")}, 65, [], "more than one row"),
     "table without names": ({**ONE, PEOPLE: tsv("subject age", "sub-01 30")}, 0, ["process"], "no column participant_id"),
     "table with commas": ({**ONE, PEOPLE: "participant_id,age\nsub-01,30\n"}, 0, ["process"], "separated by tabs"),
