@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from brainage_bids.bids.sink import write_atomic
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.nets.encoders import Slices
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.augment import preset
 from brainage_bids.training.batches import Batch, Batches
+from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
 from brainage_bids.training.forward import Cohort, convolve, predict
 from brainage_bids.training.objective import Recipe, bins_of, loss_of, make_optimiser, rate_at
 from brainage_bids.training.processes import ALONE, Team, joint_norms
@@ -138,30 +134,31 @@ class _Run:
         self.batches = Batches(cohort, self.train, recipe.batch, preset(recipe.augmentation), seed, recipe.balance, device, team)
         self.in_epoch = len(self.batches.parts(0))
         self.steps = math.ceil(self.in_epoch / recipe.accumulate)
-        self.history: list[dict[str, float]] = []
-        self.best: tuple[float, int, dict[str, np.ndarray]] = (math.inf, 0, {})
-        self.finished = False
+        self.standing = Standing((math.inf, 0, {}))
         self.path = work / f"run-{self._digest()}.pt" if work is not None else None
 
     def go(self, told) -> Fitted:
-        self._resume()
-        if not self.finished and can_convolve_once(self.net, self.recipe, self.freeze):
+        if self.path is not None and self.path.is_file():
+            self.standing = read_checkpoint(self.path, self.net, self.optimiser, self.device)
+        standing = self.standing
+        if not standing.finished and can_convolve_once(self.net, self.recipe, self.freeze):
             rows = [*self.train.tolist(), *self.validation.tolist()]
             how = {"device": self.device, "batch": self.recipe.batch, "work": self.work}
             self.batches.convolved = convolve(self.net, self.cohort, rows, **how)
-        while not self.finished:
-            line = self._epoch(len(self.history))
-            self.history.append(line)
-            if line["validation_mae"] < self.best[0]:
-                self.best = (line["validation_mae"], len(self.history), state_arrays(self.net))
-            waited = len(self.history) - self.best[1]
-            self.finished = len(self.history) >= self.recipe.epochs or waited >= self.recipe.patience
-            self._save()
+        while not standing.finished:
+            line = self._epoch(len(standing.history))
+            standing.history.append(line)
+            if line["validation_mae"] < standing.best[0]:
+                standing.best = (line["validation_mae"], len(standing.history), state_arrays(self.net))
+            waited = len(standing.history) - standing.best[1]
+            standing.finished = len(standing.history) >= self.recipe.epochs or waited >= self.recipe.patience
+            if self.path is not None and self.team.leads:
+                save_checkpoint(self.path, self.net, self.optimiser, standing)
             if told:
                 told(line)
-        load_state(self.net, self.best[2])
+        load_state(self.net, standing.best[2])
         self.net.eval()
-        return Fitted(tuple(self.history), self.best[1], self.best[0], sum(line["seconds"] for line in self.history))
+        return Fitted(tuple(standing.history), standing.best[1], standing.best[0], sum(line["seconds"] for line in standing.history))
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         start = time.monotonic()
@@ -218,42 +215,6 @@ class _Run:
 
     def _digest(self) -> str:
         """What the weights at the end depend on: everything that was given, and the weights at the start."""
-        start = hashlib.sha256()
-        for name, value in sorted(state_arrays(self.net).items()):
-            start.update(name.encode() + np.ascontiguousarray(value).tobytes())
         rows = [self.train.tolist(), self.validation.tolist(), self.cohort.ages.tolist(), self.cohort.cache.volumes.shape]
         about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, self.cohort.cache.name, HISTORY]
-        start.update(json.dumps(about).encode())
-        return start.hexdigest()[:16]
-
-    def _save(self) -> None:
-        if self.path is None or not self.team.leads:
-            return
-        content: dict[str, Any] = {
-            "net": self.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "history": self.history,
-            "best": [self.best[0], self.best[1], {name: torch.from_numpy(value.copy()) for name, value in self.best[2].items()}],
-            "finished": self.finished,
-        }
-        packed = io.BytesIO()  # torch hides why a file cannot be written
-        torch.save(content, packed)
-        with write_atomic(self.path) as partial:
-            partial.write_bytes(packed.getbuffer())
-
-    def _resume(self) -> None:
-        """Go on from the last whole epoch of a run with the same arguments, if there is one."""
-        if self.path is None or not self.path.is_file():
-            return
-        import pickle
-
-        try:
-            content = torch.load(self.path, map_location=self.device, weights_only=True)
-            self.net.load_state_dict(content["net"])
-            self.optimiser.load_state_dict(content["optimiser"])
-            mae, epoch, best = content["best"]
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            what = type(error).__name__
-            raise BadConfiguration(f"The checkpoint {self.path} cannot be read ({what}); remove it to start again.") from error
-        self.history, self.finished = content["history"], content["finished"]
-        self.best = (mae, epoch, {name: value.cpu().numpy() for name, value in best.items()})
+        return fingerprint(self.net, about)

@@ -10,7 +10,7 @@ import numpy as np
 
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.cardfile import CARD, card_text
-from brainage_bids.models.features import block_means, cell_count
+from brainage_bids.models.features import block_means
 from brainage_bids.models.network import NetworkModel, network_to_files
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.selftest import EXAMPLE, EXAMPLE_ARRAYS, example_to_files, predict_example
@@ -77,11 +77,6 @@ def painted(contract: InputContract) -> np.ndarray:
     axes = [np.linspace(-1.0, 1.0, n) for n in contract.shape]
     distance = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True)))
     return block_means(np.clip(1.2 - distance, 0, None).astype(np.float32), contract.voxel_mm)
-
-
-def cell_shape(contract: InputContract) -> tuple[int, ...]:
-    """Shape of the cells that cover the grid of an input."""
-    return tuple(cell_count(n, edge) for n, edge in zip(contract.shape, contract.voxel_mm, strict=True))
 
 
 def _in_range(cells: np.ndarray) -> np.ndarray:

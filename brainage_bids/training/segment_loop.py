@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from brainage_bids.bids.sink import write_atomic
 from brainage_bids.models.nets.segment import SegmentNet
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.segmenter import label_prepared
 from brainage_bids.records import BadConfiguration
+from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
 from brainage_bids.training.objective import Recipe, make_optimiser, rate_at
 from brainage_bids.training.overlap import dice_and_entropy, dice_of_labels
 from brainage_bids.training.segment_sources import Source
@@ -139,25 +135,26 @@ class _Run:
         self.optimiser = make_optimiser(recipe, net.parameters())
         self.batches = math.ceil(len(self.train) / recipe.batch)
         self.steps = math.ceil(self.batches / recipe.accumulate)
-        self.history: list[dict[str, float]] = []
-        self.best: tuple[float, int, dict[str, np.ndarray]] = (-math.inf, 0, {})
-        self.finished = False
+        self.standing = Standing((-math.inf, 0, {}))
         self.path = work / f"segment-{self._digest()}.pt" if work is not None else None
 
     def go(self, told) -> FittedSegmenter:
-        self._resume()
-        while not self.finished:
-            line = self._epoch(len(self.history))
-            self.history.append(line)
-            if line["validation_dice"] > self.best[0]:
-                self.best = (line["validation_dice"], len(self.history), state_arrays(self.net))
-            waited = len(self.history) - self.best[1]
-            self.finished = len(self.history) >= self.recipe.epochs or waited >= self.recipe.patience
-            self._save()
+        if self.path is not None and self.path.is_file():
+            self.standing = read_checkpoint(self.path, self.net, self.optimiser, self.device)
+        standing = self.standing
+        while not standing.finished:
+            line = self._epoch(len(standing.history))
+            standing.history.append(line)
+            if line["validation_dice"] > standing.best[0]:
+                standing.best = (line["validation_dice"], len(standing.history), state_arrays(self.net))
+            waited = len(standing.history) - standing.best[1]
+            standing.finished = len(standing.history) >= self.recipe.epochs or waited >= self.recipe.patience
+            if self.path is not None:
+                save_checkpoint(self.path, self.net, self.optimiser, standing)
             if told:
                 told(line)
-        load_state(self.net, self.best[2])
-        return FittedSegmenter(tuple(self.history), self.best[1], self._dice(), sum(line["seconds"] for line in self.history))
+        load_state(self.net, standing.best[2])
+        return FittedSegmenter(tuple(standing.history), standing.best[1], self._dice(), sum(line["seconds"] for line in standing.history))
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         start = time.monotonic()
@@ -218,37 +215,5 @@ class _Run:
 
     def _digest(self) -> str:
         """What the weights at the end depend on: everything that was given, and the weights at the start."""
-        start = hashlib.sha256()
-        for name, value in sorted(state_arrays(self.net).items()):
-            start.update(name.encode() + np.ascontiguousarray(value).tobytes())
         rows = [self.train.tolist(), self.validation.tolist(), self.source.name, self.count]
-        start.update(json.dumps([asdict(self.recipe), asdict(self.view), self.seed, str(self.net), rows]).encode())
-        return start.hexdigest()[:16]
-
-    def _save(self) -> None:
-        if self.path is None:
-            return
-        content: dict[str, Any] = {
-            "net": self.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "history": self.history,
-            "best": [self.best[0], self.best[1], {name: torch.from_numpy(value.copy()) for name, value in self.best[2].items()}],
-            "finished": self.finished,
-        }
-        with write_atomic(self.path) as partial:
-            torch.save(content, partial)
-
-    def _resume(self) -> None:
-        """Go on from the last whole epoch of a run with the same arguments, if there is one."""
-        if self.path is None or not self.path.is_file():
-            return
-        try:
-            content = torch.load(self.path, map_location=self.device, weights_only=True)
-            self.net.load_state_dict(content["net"])
-            self.optimiser.load_state_dict(content["optimiser"])
-            dice, epoch, best = content["best"]
-        except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            what = type(error).__name__
-            raise BadConfiguration(f"The checkpoint {self.path} cannot be read ({what}); remove it to start again.") from error
-        self.history, self.finished = content["history"], content["finished"]
-        self.best = (dice, epoch, {name: value.cpu().numpy() for name, value in best.items()})
+        return fingerprint(self.net, [asdict(self.recipe), asdict(self.view), self.seed, str(self.net), rows])
