@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from brainage_bids.bids.reuse import parse_derivatives
 from brainage_bids.records import BadConfiguration
@@ -25,13 +26,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
     BadConfiguration
         If the settings file or a value is wrong.
     """
-    values = read_toml(options.config_file) if options.config_file else {}
-    for option, value in vars(options).items():
-        name = NAMES.get(option, option)
-        if name == "derivatives" and value is not None:
-            values[name] = [f"{label}={path}" for label, path in parse_derivatives(value).items()]
-        elif name in Settings.__dataclass_fields__ and value is not None:
-            values[name] = _absolute(value) if name in FOLDERS else value
+    values = _values(options, Settings)
+    if options.derivatives is not None:
+        values["derivatives"] = [f"{label}={path}" for label, path in parse_derivatives(options.derivatives).items()]
     values.setdefault("work_dir", str(default_work_dir(Path(values["out_dir"]))))
     return Settings.from_mapping(values, str(options.config_file or "The command line"))
 
@@ -44,12 +41,17 @@ def group_settings_of(options: argparse.Namespace) -> GroupSettings:
     BadConfiguration
         If the settings file or a value is wrong.
     """
+    return GroupSettings.from_mapping(_values(options, GroupSettings), str(options.config_file or "The command line"))
+
+
+def _values(options: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """What the settings file and then the command line say of the fields of a kind of settings."""
     values = read_toml(options.config_file) if options.config_file else {}
     for option, value in vars(options).items():
         name = NAMES.get(option, option)
-        if name in GroupSettings.__dataclass_fields__ and value is not None:
+        if name in kind.__dataclass_fields__ and value is not None:
             values[name] = _absolute(value) if name in FOLDERS else value
-    return GroupSettings.from_mapping(values, str(options.config_file or "The command line"))
+    return values
 
 
 def default_work_dir(out_dir: Path) -> Path:
