@@ -19,10 +19,10 @@ from brainage_bids.cli.nursery import SERVE, serve
 from brainage_bids.cli.options import scratch_of
 from brainage_bids.records import BadConfiguration, Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
+from brainage_bids.workflows.beside import end_with_parent
 
 LOGGER = logging.getLogger("brainage")
 OUT_OF_MEMORY = 75
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
     if argv[0] == SERVE:
-        _end_with_parent()
+        end_with_parent()
         task_file, parent = serve(int(argv[1]), json.loads(argv[3]))
     else:
         task_file, parent = Path(argv[0]), int(argv[1])
@@ -100,6 +100,7 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
         device=settings.device,
         precision=settings.precision,
         reused=reused,
+        beside=settings.omp_nthreads > 1 and not settings.mem_mb,
     )
     failures = process_participant(participant, plan)
     forget_failures(out_dir, participant.participant_id, [session.session_id for session in participant.sessions])
@@ -156,7 +157,7 @@ def _die_with(parent: int) -> None:
     On Linux the kernel does it at once, even while a library holds the interpreter's lock for minutes; the watch is for other
     systems, and for a parent that was gone before the kernel was asked.
     """
-    _end_with_parent()
+    end_with_parent()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -164,13 +165,6 @@ def _die_with(parent: int) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

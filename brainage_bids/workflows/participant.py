@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable
 
 from brainage_bids.records import OTHER_MODALITIES, BadConfiguration, Failure, Participant, Session, UnusableInput
+from brainage_bids.workflows.beside import Beside, Lost
 from brainage_bids.workflows.other_session import process_other
 from brainage_bids.workflows.session import Plan, process_session
+from brainage_bids.workflows.stages import is_finished
 
 LOGGER = logging.getLogger("brainage")
 
 
 def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
-    """Process all sessions of a person, the T1w first, then FLAIR and SWI; what fails leaves the others alone.
+    """Process all sessions of a person, of each the T1w, and FLAIR and SWI as soon as they can; what fails leaves the others alone.
 
     Returns
     -------
@@ -26,15 +29,59 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
     BadConfiguration
         If a model or setting is wrong: that is not this person's failure.
     """
-    failures = []
-    for session in participant.sessions:
-        lost = _try(lambda session=session: process_session(session, plan), session)
-        failures += [lost] if lost else []
-        for modality in () if lost else OTHER_MODALITIES:
-            if modality in session.scans:
-                lost_one = _try(lambda session=session, modality=modality: process_other(session, modality, plan), session, modality)
-                failures += [lost_one] if lost_one else []
-    return failures
+    failures: list[Failure | None] = []
+    with contextlib.ExitStack() as stack:
+        beside = _company(participant, plan, stack)
+        asked: list[tuple[Session, str]] = []
+
+        def others_of(session: Session) -> None:
+            for modality in (modality for modality in OTHER_MODALITIES if modality in session.scans):
+                if beside is None:
+                    failures.append(try_other(session, modality, plan))
+                else:
+                    beside.ask(try_other, session, modality, plan)
+                    asked.append((session, modality))
+
+        for session in participant.sessions:
+            failures.append(_try(lambda session=session: process_session(session, plan, lambda: others_of(session)), session))
+        failures += [_answer(beside, *which) for which in asked]
+    return [failure for failure in failures if failure is not None]
+
+
+def try_other(session: Session, modality: str, plan: Plan) -> Failure | None:
+    """Do what is missing of a FLAIR or SWI, and say in a record why that failed if it did."""
+    return _try(lambda: process_other(session, modality, plan), session, modality)
+
+
+def _company(participant: Participant, plan: Plan, stack: contextlib.ExitStack) -> Beside | None:
+    """The second process, if the plan allows one and there is something to do for it while it gets ready."""
+    to_come = any(set(OTHER_MODALITIES) & set(session.scans) for session in participant.sessions)
+    if not (plan.beside and to_come):
+        return None
+    if all(is_finished("structure", plan.out_dir, session) for session in participant.sessions):
+        return None
+    return stack.enter_context(Beside(threads=max(1, plan.threads // 2), prepare=get_ready))
+
+
+def get_ready() -> None:
+    """Import what takes long to import."""
+    import picsl_greedy  # noqa: F401
+    import SimpleITK  # noqa: F401
+    import torch  # noqa: F401
+
+    from brainage_bids.interfaces import other, structure  # noqa: F401
+
+
+def _answer(beside: Beside, session: Session, modality: str) -> Failure | None:
+    """What became of an image, also if the second process is gone."""
+    try:
+        return beside.answer()
+    except Lost as error:
+        LOGGER.error("%s: %s", session.stem, LOST)
+        return Failure(session.participant_id, session.session_id, f"{modality}: process", LOST, str(error), modality)
+
+
+LOST = "The process of the FLAIR and SWI was ended, most often because memory ran out; run again, with --omp-nthreads 1 if memory is short."
 
 
 def _try(work: Callable[[], object], session: Session, modality: str | None = None) -> Failure | None:

@@ -55,6 +55,8 @@ class Plan:
         Where networks run, and in what arithmetic; see ``models.inference.load_model``.
     reused : mapping
         Stem of a session to the preprocessing of another app that is taken over.
+    beside : bool
+        FLAIR and SWI are processed by a process of their own while the T1w goes on; needs a core and memory for it.
     """
 
     bids_dir: Path
@@ -69,14 +71,22 @@ class Plan:
     device: str = "cpu"
     precision: str = "float32"
     reused: Mapping[str, Reused] = field(default_factory=dict)
+    beside: bool = False
 
     def reused_files(self, session: Session) -> dict[str, Path]:
         """Files of another app for a session, by name; empty if there are none."""
         return dict(self.reused[session.stem].files) if session.stem in self.reused else {}
 
 
-def process_session(session: Session, plan: Plan) -> dict[str, float]:
+def process_session(session: Session, plan: Plan, structured: Callable[[], object] = lambda: None) -> dict[str, float]:
     """Do what is missing of a session and return the seconds of each stage that ran.
+
+    Parameters
+    ----------
+    session : Session
+    plan : Plan
+    structured : callable
+        Called once the files of the structure stage are there.
 
     Raises
     ------
@@ -97,15 +107,17 @@ def process_session(session: Session, plan: Plan) -> dict[str, float]:
             continue
         if not redo and is_finished(name, plan.out_dir, session):
             LOGGER.info("%s: %s is there already", session.stem, name)
-            continue
-        if not redo:
-            discard(plan.out_dir, session, tuple(STAGES)[tuple(STAGES).index(name) :] if name == "structure" else (name,))
-        redo = redo or name == "structure"
-        LOGGER.info("%s: %s", session.stem, name)
-        start = time.monotonic()
-        run(session, plan, digest)
-        seconds[name] = time.monotonic() - start
-        LOGGER.info("%s: %s done in %.1f s", session.stem, name, seconds[name])
+        else:
+            if not redo:
+                discard(plan.out_dir, session, tuple(STAGES)[tuple(STAGES).index(name) :] if name == "structure" else (name,))
+            redo = redo or name == "structure"
+            LOGGER.info("%s: %s", session.stem, name)
+            start = time.monotonic()
+            run(session, plan, digest)
+            seconds[name] = time.monotonic() - start
+            LOGGER.info("%s: %s done in %.1f s", session.stem, name, seconds[name])
+        if name == "structure":
+            structured()
     from brainage_bids.workflows.estimate import estimate_session
 
     if estimate_session(session, plan):

@@ -23,7 +23,7 @@ def place(tmp_path):
     preproc = sidecar_path(Output("preproc").path(tmp_path / "out", Session("sub-1", None, {})))
     preproc.parent.mkdir(parents=True)
     preproc.write_text(json.dumps({"Fingerprint": "first"}))
-    plan = SimpleNamespace(out_dir=tmp_path / "out", bids_dir=tmp_path / "raw", work_dir=tmp_path / "work", sloppy=False, seed=1)
+    plan = SimpleNamespace(out_dir=tmp_path / "out", bids_dir=tmp_path / "raw", work_dir=tmp_path / "work", sloppy=False, seed=1, beside=False)
     return Session("sub-1", None, scans), plan, preproc
 
 
@@ -81,7 +81,7 @@ def test_what_changed_or_is_missing_is_made_again(place, started, change):
 def test_a_failed_flair_leaves_the_swi_and_names_itself(place, started, monkeypatch):
     session, plan, _ = place
     write_all(session, plan, "swi")
-    monkeypatch.setattr(participant, "process_session", lambda session, plan: {})
+    monkeypatch.setattr(participant, "process_session", lambda session, plan, structured: structured())
     (failure,) = participant.process_participant(SimpleNamespace(sessions=(session,)), plan)
     assert (failure.stage, failure.modality, failure.message) == ("FLAIR: read", "FLAIR", "stopped here")
 
@@ -89,7 +89,7 @@ def test_a_failed_flair_leaves_the_swi_and_names_itself(place, started, monkeypa
 def test_without_its_t1w_nothing_of_a_session_is_tried(place, started, monkeypatch):
     session, plan, _ = place
 
-    def fail(session, plan):
+    def fail(session, plan, structured):
         raise UnusableInput("no T1w")
 
     monkeypatch.setattr(participant, "process_session", fail)
