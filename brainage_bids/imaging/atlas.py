@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -68,11 +68,14 @@ class Atlas:
 
         Structures deep in the brain are read only where one of them can be.
         """
-        deep = [channel for channel in range(self.probabilities.shape[-1]) if self._share_of_box(channel) < DEEP]
-        wide = [channel for channel in range(self.probabilities.shape[-1]) if channel not in deep]
-        low, high = _box((self.probabilities[..., deep] > 0).any(axis=-1))
-        block = self.probabilities[tuple(slice(a, b) for a, b in zip(low, high))][..., deep]
-        read_wide, read_deep = Reader(self.probabilities[..., wide]), Reader(block, tuple(low))
+        boxes = [_box(self.probabilities[..., channel] > 0) for channel in range(self.probabilities.shape[-1])]
+        shares = [np.prod(high - low) / np.prod(WARP_GRID.shape) for low, high in boxes]
+        deep = [channel for channel, share in enumerate(shares) if share < DEEP]
+        wide = [channel for channel, share in enumerate(shares) if share >= DEEP]
+        low = np.min([boxes[channel][0] for channel in deep], axis=0)
+        high = np.max([boxes[channel][1] for channel in deep], axis=0)
+        block = self.probabilities[tuple(slice(a, b) for a, b in zip(low, high))]
+        read_wide, read_deep = Reader(self.probabilities.T[wide].T), Reader(block.T[deep].T, tuple(low))
         step, origin = np.float32(WARP_GRID.voxel_mm), np.asarray(WARP_GRID.origin_mm, dtype=np.float32)
         least = np.where(low == 0, -np.inf, origin + step * low)  # beyond the grid its edge is read
         most = np.where(high == WARP_GRID.shape, np.inf, origin + step * (high - 1))
@@ -86,10 +89,6 @@ class Atlas:
 
         return read
 
-    def _share_of_box(self, channel: int) -> float:
-        low, high = _box(self.probabilities[..., channel] > 0)
-        return float(np.prod(high - low)) / np.prod(WARP_GRID.shape)
-
     def averaged(self, edge_mm: float) -> Atlas:
         """The atlas as cubes of an edge in mm see it: the mean of two places along each axis, a quarter of the edge off the centre.
 
@@ -97,12 +96,13 @@ class Atlas:
         """
         share = edge_mm / 4 / WARP_GRID.voxel_mm
         weights = np.array([share / 2, 1 - share, share / 2], dtype=np.float32)
-        out = np.empty_like(self.probabilities)
+        out = np.zeros_like(self.probabilities)
         for channel in range(out.shape[-1]):
-            values = self.probabilities[..., channel].astype(np.float32)
+            box = tuple(slice(low, high) for low, high in zip(*_box(self.probabilities[..., channel] > 0)))
+            values = self.probabilities[(*box, channel)].astype(np.float32)
             for axis in range(3):
                 values = ndimage.convolve1d(values, weights, axis=axis, mode="nearest")
-            out[..., channel] = np.rint(values)
+            out[(*box, channel)] = np.rint(values)
         return Atlas(self.regions, out)
 
     def at(self, spatial_map: SpatialMap, points: np.ndarray) -> np.ndarray:
@@ -136,18 +136,28 @@ def _box(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last + 1 voxel of a bounding box with a margin of one voxel, (3,) each; of nothing, an empty one."""
     if not where.any():
         return np.zeros(3, dtype=int), np.full(3, 2)
-    spans = [np.flatnonzero(where.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    seen_along_z = where.any(axis=2)
+    spans = [np.flatnonzero(line) for line in (seen_along_z.any(axis=1), seen_along_z.any(axis=0), where.any(axis=(0, 1)))]
     low = np.array([max(span[0] - 1, 0) for span in spans])
     return low, np.array([min(span[-1] + 2, n) for span, n in zip(spans, where.shape, strict=True)])
 
 
 def load_atlas(path: str | Path | None = None) -> Atlas:
-    """Read an atlas written by `save_atlas`; the packaged BrainageAseg by default."""
+    """Read an atlas written by `save_atlas`; the packaged BrainageAseg by default, which is read once and not to be written to."""
+    return _packaged() if path is None else _read(path)
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> Atlas:
+    with resources.as_file(resources.files("brainage_bids") / "data" / "atlas" / f"{NAME}_probseg.nii.gz") as path:
+        atlas = _read(path)
+    atlas.probabilities.flags.writeable = False
+    return atlas
+
+
+def _read(path: str | Path) -> Atlas:
     import nibabel as nib
 
-    if path is None:
-        with resources.as_file(resources.files("brainage_bids") / "data" / "atlas" / f"{NAME}_probseg.nii.gz") as packaged:
-            return Atlas(read_regions(), np.asarray(nib.load(packaged).dataobj))
     return Atlas(read_regions(), np.asarray(nib.load(path).dataobj))
 
 

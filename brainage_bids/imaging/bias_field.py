@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-SHRINK_MM = 5.0
-"""Edge of the voxels on which the field is fitted."""
 
-ITERATIONS = (50, 50, 50)
-"""Steps of N4 at each level."""
+class Effort(NamedTuple):
+    """How closely the field is fitted.
 
-FEW_ITERATIONS = (30, 30)
+    Attributes
+    ----------
+    iterations : tuple of int
+        Upper bounds of the steps at each level; the control points double from level to level.
+    shrink_mm : float
+        About the edge of the voxels on which it is fitted.
+    """
+
+    iterations: tuple[int, ...]
+    shrink_mm: float
+
+
+FULL = Effort((50, 50, 50), 5.0)
+FEW = Effort((30, 30), 5.0)
 """For FLAIR and SWI, whose tissues are not told apart by their brightness."""
 
-SLOPPY_ITERATIONS = (15,)
+FIRST = Effort((20, 20), 5.0)
+"""For a first look."""
+
+SLOPPY = Effort((20, 20), 8.0)
 """For demonstrations and tests."""
 
 
 def bias_field(
-    image: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, threads: int = 1, iterations: tuple[int, ...] = ITERATIONS
+    image: np.ndarray,
+    affine: np.ndarray,
+    mask: np.ndarray,
+    *,
+    threads: int = 1,
+    effort: Effort = FULL,
 ) -> np.ndarray:
     """Smooth multiplicative intensity field of an image inside a mask, extended over the whole grid.
 
@@ -32,8 +53,7 @@ def bias_field(
         Where the field is fitted.
     threads : int
         Threads of ITK.
-    iterations : tuple of int
-        Upper bounds of the steps at each level; the control points double from level to level.
+    effort : Effort
 
     Returns
     -------
@@ -53,9 +73,9 @@ def bias_field(
     if not inside.any():
         raise ValueError("the mask holds no positive intensity, so there is no bias field to fit")
     image_itk, mask_itk = as_itk(image, affine), sitk.Cast(as_itk(inside, affine), sitk.sitkUInt8)
-    factors = [max(1, round(SHRINK_MM / size)) for size in image_itk.GetSpacing()]
+    factors = [max(1, round(effort.shrink_mm / size)) for size in image_itk.GetSpacing()]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations(list(iterations))
+    n4.SetMaximumNumberOfIterations(list(effort.iterations))
     n4.SetConvergenceThreshold(1e-4)
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)  # the filters inside N4 do not ask N4 for its own number

@@ -69,7 +69,11 @@ def expected_image(atlas: Atlas, means: Mapping[str, float], outer: Mapping[int 
     group_of = {code: name for name, _, codes in GROUPS for code in codes}
     levels = [outer.get(region.index, means[group_of[region.index]]) for region in atlas.regions]
     levels += [outer.get(name, 0.0) for name, _ in OUTSIDE]
-    return atlas.probabilities.astype(np.float32) @ np.array(levels, dtype=np.float32) / np.float32(255)
+    painted = np.zeros(atlas.probabilities.shape[:3], dtype=np.float32)
+    for channel, level in enumerate(levels):
+        if level != 0:
+            painted += np.float32(level / 255) * atlas.probabilities[..., channel]
+    return painted
 
 
 def head_guess(atlas: Atlas) -> np.ndarray:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from brainage_bids.imaging.grids import Grid, antialias_fwhm, sample
+from brainage_bids.imaging.grids import Grid, antialias_fwhm, resample, sample
 from brainage_bids.imaging.modulate import jacobian_determinant, modulate
 from brainage_bids.imaging.smooth import smooth
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
@@ -34,6 +34,8 @@ def to_template(volume: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap,
     -------
     ndarray, grid.shape, float32
     """
+    if not warped:
+        return resample(volume, affine, grid.shape, grid.affine, matrix=spatial_map.affine, antialias=True)
     index_map = np.linalg.inv(affine) @ spatial_map.affine @ grid.affine
     fwhm = antialias_fwhm(index_map)
     if np.any(fwhm > 0):
@@ -41,7 +43,7 @@ def to_template(volume: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap,
     out = np.empty(grid.shape, dtype=np.float32)
     for start in range(0, grid.shape[2], _PLANES_AT_ONCE):
         stop = min(start + _PLANES_AT_ONCE, grid.shape[2])
-        out[..., start:stop] = sample(volume, affine, spatial_map.to_person(_points(grid, start, stop), warped=warped))
+        out[..., start:stop] = sample(volume, affine, spatial_map.positions(grid, start, stop))
     return out
 
 
@@ -80,11 +82,6 @@ def modulated_maps(
     def modulated(volume: np.ndarray) -> np.ndarray:
         return modulate(to_template(np.asarray(volume, dtype=np.float32), affine, spatial_map, WARP_GRID), jacobian, scale)
 
+    spatial_map.positions(WARP_GRID, 0, 1)  # found once, not by every thread
     with ThreadPoolExecutor(threads) as pool:
         return dict(zip(probabilities, pool.map(modulated, probabilities.values()), strict=True))
-
-
-def _points(grid: Grid, start: int, stop: int) -> np.ndarray:
-    axes = [np.float32(o) + np.float32(grid.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(grid.origin_mm, grid.shape)]
-    axes[2] = axes[2][start:stop]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)

@@ -13,7 +13,7 @@ from brainage_bids.imaging.quality import registration_overlap
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 from brainage_bids.records import UnusableInput
 
-AFFINE_LEVELS = "100x40x0"
+AFFINE_LEVELS, SLOPPY_AFFINE_LEVELS = "100x40x0", "100x10x0"
 WARP_LEVELS = "100x50x10"
 FIRST_WARP_LEVELS = "100x50x0"
 """For a warp that `expected.refine` goes on with, which has the finest level itself."""
@@ -64,7 +64,14 @@ def template_overlap(tissues: dict[str, np.ndarray], affine: np.ndarray, spatial
 
 
 def register(
-    brain: np.ndarray, affine: np.ndarray, *, threads: int = 1, levels: str = WARP_LEVELS, target: np.ndarray | None = None, seed: int = 1
+    brain: np.ndarray,
+    affine: np.ndarray,
+    *,
+    threads: int = 1,
+    levels: str = WARP_LEVELS,
+    affine_levels: str = AFFINE_LEVELS,
+    target: np.ndarray | None = None,
+    seed: int = 1,
 ) -> SpatialMap:
     """Register a skull-stripped T1w to the template: 12 parameters, then a diffeomorphic warp.
 
@@ -79,6 +86,8 @@ def register(
         varies from run to run.
     levels : str
         Steps of the warp at 6, 3 and 1.5 mm: `WARP_LEVELS`, `FIRST_WARP_LEVELS` or `SLOPPY_WARP_LEVELS`.
+    affine_levels : str
+        Steps of the affine at the same: `AFFINE_LEVELS` or `SLOPPY_AFFINE_LEVELS`.
     target : ndarray, (121, 145, 121), optional
         What to register to on `WARP_GRID` in place of the template's T1w, for example a map of white matter.
     seed : int
@@ -101,7 +110,7 @@ def register(
     """
     fixed = template("1p5") if target is None else target
     moving = _scaled(brain)
-    matrix = find_affine(fixed, moving, affine, levels=AFFINE_LEVELS, threads=threads, seed=seed)
+    matrix = find_affine(fixed, moving, affine, levels=affine_levels, threads=threads, seed=seed)
     displacement = find_warp(fixed, moving, affine, matrix, levels=levels, threads=threads, seed=seed)
     return SpatialMap(matrix, displacement)
 

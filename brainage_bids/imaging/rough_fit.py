@@ -8,12 +8,12 @@ its right size even where skull is as bright as cortex.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from brainage_bids.imaging.atlas import Atlas, load_atlas
-from brainage_bids.imaging.bias_field import SLOPPY_ITERATIONS, bias_field
+from brainage_bids.imaging.bias_field import FIRST, SLOPPY, bias_field
 from brainage_bids.imaging.expected import KNOWN_BACKGROUND, head_guess
 from brainage_bids.imaging.greedy import ANY_CONTRAST, LARGE_PATCHES, find_affine, find_warp
 from brainage_bids.imaging.grids import resample, sample, voxel_sizes
@@ -23,15 +23,15 @@ from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points
 from brainage_bids.records import UnusableInput
 
 POSE_MM = 4.0
-POSE_LEVELS = "100x50x0"
+POSE_LEVELS, SLOPPY_POSE_LEVELS = "100x50x0", "100x10x0"
 LEAST_STRETCH, MOST_STRETCH = 0.55, 1.6
 """Factors between which an affine from the template to a head lies."""
 GRID_MM = 2.5
-BIAS_ITERATIONS = (20, 20)
-AFFINE_LEVELS = "60x40x0"
+AFFINE_LEVELS, SLOPPY_AFFINE_LEVELS = "60x40x0", "60x10x0"
 WARP_LEVELS = "40x0x0"
 ROUNDS = 2
 SETTINGS = Settings(stride=1, iterations=15, sampled_mm=np.inf)
+SLOPPY_SETTINGS = replace(SETTINGS, stride=2)
 BRIGHTEST = 2.0
 """Intensities are clipped at this multiple of the head's median, so that fat leaves bins of the histogram for the brain."""
 WEIGHTS = {"WM": 1.0, "GM": 0.6, "CSF": 0.25}
@@ -75,7 +75,7 @@ def fit_roughly(
     threads : int
         Threads of the mixture; the registrations use one (same input, same bits).
     sloppy : bool
-        One round and a shorter bias field, for demonstrations and tests.
+        One round without a warp, fewer steps everywhere, for demonstrations and tests.
     seed : int
         Of greedy.
 
@@ -91,29 +91,34 @@ def fit_roughly(
     if not np.any(image > 0):
         raise UnusableInput(NO_BRAIN)
     atlas = load_atlas() if atlas is None else atlas
-    matrix = _pose(image, affine, atlas, seed)
+    pose_levels, affine_levels, settings = (POSE_LEVELS, AFFINE_LEVELS, SETTINGS)
+    if sloppy:
+        pose_levels, affine_levels, settings = (SLOPPY_POSE_LEVELS, SLOPPY_AFFINE_LEVELS, SLOPPY_SETTINGS)
+    matrix = _pose(image, affine, atlas, pose_levels, seed)
     coarse, coarse_affine = _coarser(image, affine, GRID_MM)
     spatial_map = _straight(matrix)
     inside = (inside_at(atlas, coarse.shape, coarse_affine, spatial_map) > 0.5) & (coarse > 0)
     if not inside.any():
         raise UnusableInput(NO_BRAIN)
-    coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, iterations=SLOPPY_ITERATIONS if sloppy else BIAS_ITERATIONS)
+    coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, effort=SLOPPY if sloppy else FIRST)
     target = _painted({name: atlas.tissue(name) for name in WEIGHTS})
     atlas = atlas.averaged(GRID_MM)
     try:
-        found = _segmented(coarse, coarse_affine, inside, spatial_map, atlas, threads)
+        found = segment_brain(coarse, coarse_affine, inside, spatial_map, atlas=atlas, threads=threads, settings=settings)
         for _ in range(1 if sloppy else ROUNDS):
             tissues = _painted(found.tissues)
-            matrix = find_affine(target, tissues, coarse_affine, levels=AFFINE_LEVELS, start=matrix, seed=seed)
-            warp = find_warp(target, tissues, coarse_affine, matrix, levels=WARP_LEVELS, seed=seed)
-            spatial_map = SpatialMap(matrix, warp)
-            found = _segmented(coarse, coarse_affine, inside, spatial_map, atlas, threads)
+            matrix = find_affine(target, tissues, coarse_affine, levels=affine_levels, start=matrix, seed=seed)
+            if sloppy:
+                spatial_map = _straight(matrix)
+            else:
+                spatial_map = SpatialMap(matrix, find_warp(target, tissues, coarse_affine, matrix, levels=WARP_LEVELS, seed=seed))
+            found = segment_brain(coarse, coarse_affine, inside, spatial_map, atlas=atlas, threads=threads, settings=settings)
     except ValueError as error:
         raise UnusableInput(f"{NO_BRAIN} ({error})") from error
     return RoughFit(spatial_map, found, coarse_affine)
 
 
-def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.ndarray:
+def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, levels: str, seed: int) -> np.ndarray:
     """Affine of the whole head, template mm to the person's mm: of two ways the one that shares more information with the atlas.
 
     Mutual information follows a pitched head of any contrast, but runs away where the field of view cuts the head; large patches
@@ -130,7 +135,7 @@ def _pose(image: np.ndarray, affine: np.ndarray, atlas: Atlas, seed: int) -> np.
     points, values = grid_points()[::2, ::2, ::2][known], guess[::2, ::2, ::2][known]
     best, most = None, -np.inf
     for metric in (ANY_CONTRAST, LARGE_PATCHES):
-        matrix = find_affine(guess, scaled, coarse_affine, levels=POSE_LEVELS, metric=metric, seed=seed)
+        matrix = find_affine(guess, scaled, coarse_affine, levels=levels, metric=metric, seed=seed)
         if not _is_human(matrix):
             continue
         seen = sample(scaled, coarse_affine, points @ matrix[:3, :3].T + matrix[:3, 3])
@@ -176,10 +181,6 @@ def _coarser(image: np.ndarray, affine: np.ndarray, voxel_mm: float) -> tuple[np
     shape = tuple(int(n) for n in np.ceil(np.array(image.shape) * zoom))
     coarse_affine = affine @ np.diag([*(1 / zoom), 1.0])
     return resample(np.asarray(image, dtype=np.float32), affine, shape, coarse_affine, antialias=True), coarse_affine
-
-
-def _segmented(image, affine, inside, spatial_map, atlas, threads) -> Segmentation:
-    return segment_brain(image, affine, inside, spatial_map, atlas=atlas, threads=threads, settings=SETTINGS)
 
 
 def _painted(tissues: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +53,27 @@ def write_rigid(matrix: np.ndarray, path: str | Path) -> None:
 
 
 def read_transforms(forward: str | Path, inverse: str | Path) -> SpatialMap:
-    """Read what `write_transforms` wrote.
+    """Read what `write_transforms` wrote; the last pair is remembered as long as its files do not change.
 
     Raises
     ------
     ValueError
         If a file is not such a pair on our grid.
     """
-    affine, displacement = _read(forward, ("AffineTransform", "DisplacementFieldTransform"))
-    back, _ = _read(inverse, ("DisplacementFieldTransform", "AffineTransform"))
-    return SpatialMap(_matrix(affine), _vectors(displacement, forward), _vectors(back, inverse))
+    return _pair(_version(forward), _version(inverse))
+
+
+def _version(path: str | Path) -> tuple[str, int, int]:
+    """A file as it is now: path, size, and time of change."""
+    found = os.stat(path)
+    return str(path), found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _pair(forward: tuple[str, int, int], inverse: tuple[str, int, int]) -> SpatialMap:
+    affine, displacement = _read(forward[0], ("AffineTransform", "DisplacementFieldTransform"))
+    back, _ = _read(inverse[0], ("DisplacementFieldTransform", "AffineTransform"))
+    return SpatialMap(_matrix(affine), _vectors(displacement, forward[0]), _vectors(back, inverse[0]))
 
 
 def read_forward(forward: str | Path) -> SpatialMap:

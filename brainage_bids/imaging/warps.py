@@ -7,11 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from brainage_bids.imaging.grids import GRIDS
+from brainage_bids.imaging.grids import GRIDS, Grid
 
 WARP_GRID = GRIDS["1p5"]
 """The grid of the template on which displacement fields live."""
 
+
+MOST_KEPT = 3_000_000
+"""Places of a grid that are kept in memory once they are known (36 MB)."""
 
 SLOPPY_TOLERANCE_MM = 0.2
 """Error of the inverse warp in demonstrations and tests."""
@@ -44,6 +47,10 @@ class SpatialMap:
         return invert_displacement(self.displacement) if self.known_inverse is None else self.known_inverse
 
     @cached_property
+    def _kept(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @cached_property
     def _read_displacement(self) -> Reader:
         return Reader(self.displacement)
 
@@ -56,6 +63,17 @@ class SpatialMap:
         points = np.asarray(points, dtype=np.float32)
         moved = points + self._read_displacement(points) if warped else points
         return _through(self.affine, moved)
+
+    def positions(self, grid: Grid, start: int, stop: int) -> np.ndarray:
+        """Where the voxel centres of some planes (the last axis) of a grid of the template lie in the person, (X, Y, stop − start, 3) mm.
+
+        Of all but the largest grid they are kept, as several images are brought to it.
+        """
+        if np.prod(grid.shape) > MOST_KEPT:
+            return self.to_person(centres(grid, start, stop))
+        if grid.name not in self._kept:
+            self._kept[grid.name] = self.to_person(centres(grid, 0, grid.shape[2]))
+        return self._kept[grid.name][:, :, start:stop]
 
     def to_template(self, points: np.ndarray) -> np.ndarray:
         """Carry points of the person (..., 3) mm to the template."""
@@ -120,8 +138,13 @@ class Reader:
 
 def grid_points() -> np.ndarray:
     """Positions of the voxel centres of `WARP_GRID`, (121, 145, 121, 3) float32 mm."""
-    step = np.float32(WARP_GRID.voxel_mm)
-    axes = [np.float32(o) + step * np.arange(n, dtype=np.float32) for o, n in zip(WARP_GRID.origin_mm, WARP_GRID.shape)]
+    return centres(WARP_GRID, 0, WARP_GRID.shape[2])
+
+
+def centres(grid: Grid, start: int, stop: int) -> np.ndarray:
+    """Positions of the voxel centres of some planes (the last axis) of a grid of the template, (X, Y, stop − start, 3) float32 mm."""
+    axes = [np.float32(o) + np.float32(grid.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(grid.origin_mm, grid.shape)]
+    axes[2] = axes[2][start:stop]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 

@@ -67,7 +67,7 @@ class FindBrain(SimpleInterface):
 class CorrectBiasInputSpec(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
     mask_file = File(exists=True, mandatory=True)
-    iterations = traits.List(traits.Int, [], usedefault=True, desc="steps at each level; the module's own by default")
+    effort = traits.Enum("full", "few", "sloppy", usedefault=True, desc="how closely it is fitted")
 
 
 class CorrectBiasOutputSpec(TraitedSpec):
@@ -82,15 +82,14 @@ class CorrectBias(SimpleInterface):
     def _run_interface(self, runtime):
         import numpy as np
 
-        from brainage_bids.imaging.bias_field import ITERATIONS, bias_field
+        from brainage_bids.imaging.bias_field import FEW, FULL, SLOPPY, bias_field
         from brainage_bids.interfaces.images import load, save_scaled
 
         data, affine = load(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        iterations = tuple(self.inputs.iterations) or ITERATIONS
-        data = data / bias_field(
-            data, affine, mask, threads=1, iterations=iterations
-        )  # more threads, other rounding, and registration amplifies it
+        effort = {"full": FULL, "few": FEW, "sloppy": SLOPPY}[self.inputs.effort]
+        # one thread: more round otherwise, and registration amplifies it
+        data = data / bias_field(data, affine, mask, threads=1, effort=effort)
         top = max(float(np.percentile(data[mask], 99.9)) * 3, float(np.percentile(data[::2, ::2, ::2], 99.9)))
         self._results["out_file"] = save_scaled(data, affine, f"{runtime.cwd}/corrected.nii", dtype=np.int16, top=top)
         return runtime
@@ -120,7 +119,7 @@ class Register(SimpleInterface):
         from brainage_bids.imaging.crop import bounding_box, crop
         from brainage_bids.imaging.expected import refine
         from brainage_bids.imaging.grids import voxel_sizes
-        from brainage_bids.imaging.registration import FIRST_WARP_LEVELS, SLOPPY_WARP_LEVELS, register
+        from brainage_bids.imaging.registration import AFFINE_LEVELS, FIRST_WARP_LEVELS, SLOPPY_AFFINE_LEVELS, SLOPPY_WARP_LEVELS, register
         from brainage_bids.imaging.transforms import write_transforms
         from brainage_bids.imaging.warps import SLOPPY_TOLERANCE_MM, SpatialMap, invert_displacement
         from brainage_bids.interfaces.images import load, load_probability
@@ -128,9 +127,11 @@ class Register(SimpleInterface):
         data, affine = load_probability(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
         part, part_affine = crop(np.where(mask, data, 0), affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
-        levels = SLOPPY_WARP_LEVELS if self.inputs.sloppy else FIRST_WARP_LEVELS
+        levels, affine_levels = FIRST_WARP_LEVELS, AFFINE_LEVELS
+        if self.inputs.sloppy:
+            levels, affine_levels = SLOPPY_WARP_LEVELS, SLOPPY_AFFINE_LEVELS
         # one thread: same input, same bits
-        spatial_map = register(part, part_affine, threads=1, levels=levels, seed=self.inputs.seed)
+        spatial_map = register(part, part_affine, threads=1, levels=levels, affine_levels=affine_levels, seed=self.inputs.seed)
         if self.inputs.sloppy:
             known = invert_displacement(spatial_map.displacement, tolerance_mm=SLOPPY_TOLERANCE_MM)
             spatial_map = SpatialMap(spatial_map.affine, spatial_map.displacement, known)

@@ -27,6 +27,7 @@ class NormaliseT1w(SimpleInterface):
         from concurrent.futures import ThreadPoolExecutor
 
         import numpy as np
+        import torch
 
         from brainage_bids.imaging.grids import GRIDS
         from brainage_bids.imaging.normalise import to_template
@@ -42,6 +43,7 @@ class NormaliseT1w(SimpleInterface):
             path = f"{runtime.cwd}/{name}.nii"
             return save_scaled(image, GRIDS[grid].affine, path, dtype=np.int16, top=max(float(image.max()), 1e-6))
 
+        torch.set_num_threads(1)  # images are made side by side
         kinds = (("res_1", "1", True), ("affine_only", "1", False), ("res_2", "2", True))
         with ThreadPoolExecutor(self.inputs.threads) as pool:
             self._results |= dict(zip([name for name, *_ in kinds], pool.map(moved, kinds), strict=True))

@@ -58,7 +58,6 @@ def init_other_wf(*, modality: str, sloppy: bool, name: str = "other_wf") -> Wor
         Inputs: conformed, matrix, agreement, seen, mask, aseg, probseg_GM, probseg_WM, xfm_forward, xfm_inverse. Outputs: head,
         other_preproc, other_mni, packed, packed_mni, factor, quality (rows).
     """
-    from brainage_bids.imaging.bias_field import FEW_ITERATIONS, SLOPPY_ITERATIONS
     from brainage_bids.interfaces.collect import Collect
     from brainage_bids.interfaces.other import MasksOnScan, Move, Pack, QualityOther
     from brainage_bids.interfaces.structure import CorrectBias
@@ -67,7 +66,7 @@ def init_other_wf(*, modality: str, sloppy: bool, name: str = "other_wf") -> Wor
     inputs = Node(IdentityInterface(fields), name="inputnode")
     outputs = Node(Collect(["head", "other_preproc", "other_mni", "packed", "packed_mni", "factor", "quality"]), name="outputnode")
     masks = Node(MasksOnScan(), name="masks")
-    bias = Node(CorrectBias(iterations=list(SLOPPY_ITERATIONS if sloppy else FEW_ITERATIONS)), name="bias_field")
+    bias = Node(CorrectBias(effort="sloppy" if sloppy else "few"), name="bias_field")
     move = Node(Move(), name="spaces")
     packed = Node(Pack(modality=modality), name="arrays")
     quality = Node(QualityOther(modality=modality), name="quality")

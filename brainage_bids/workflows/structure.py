@@ -27,7 +27,6 @@ def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int
         Inputs (``inputnode``): t1w. Outputs (``outputnode``): preproc, mask, dseg, aseg, probseg_GM, probseg_WM,
         probseg_CSF, xfm_forward, xfm_inverse, stripped, flags, notes.
     """
-    from brainage_bids.imaging.bias_field import SLOPPY_ITERATIONS
     from brainage_bids.interfaces.collect import Collect
     from brainage_bids.interfaces.structure import Conform, CorrectBias, FindBrain, Register, Segment
 
@@ -41,7 +40,7 @@ def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int
     )
     conform = Node(Conform(), name="conform")
     brain = Node(FindBrain(mode=skull_strip, threads=threads, sloppy=sloppy), name="brain_mask")
-    bias = Node(CorrectBias(iterations=list(SLOPPY_ITERATIONS) if sloppy else []), name="bias_field")
+    bias = Node(CorrectBias(effort="sloppy" if sloppy else "full"), name="bias_field")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
 

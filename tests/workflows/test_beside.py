@@ -23,7 +23,9 @@ def test_answers_come_in_the_order_of_asking_from_one_other_process():
         assert beside.answer() == "3"
 
 
-@pytest.mark.parametrize(("function", "argument", "status"), [(os._exit, 7, 7), (signal.raise_signal, signal.SIGKILL, -9), (math.sqrt, -1, 1)])
+@pytest.mark.parametrize(
+    ("function", "argument", "status"), [(os._exit, 7, 7), (signal.raise_signal, signal.SIGKILL, -9), (math.sqrt, -1, 1)]
+)
 def test_an_end_before_the_answer_is_noticed_and_what_was_answered_is_kept(function, argument, status):
     with Beside(threads=1) as beside:
         beside.ask(math.sqrt, 4.0)

@@ -23,7 +23,9 @@ def place(tmp_path):
     preproc = sidecar_path(Output("preproc").path(tmp_path / "out", Session("sub-1", None, {})))
     preproc.parent.mkdir(parents=True)
     preproc.write_text(json.dumps({"Fingerprint": "first"}))
-    plan = SimpleNamespace(out_dir=tmp_path / "out", bids_dir=tmp_path / "raw", work_dir=tmp_path / "work", sloppy=False, seed=1, beside=False)
+    plan = SimpleNamespace(
+        out_dir=tmp_path / "out", bids_dir=tmp_path / "raw", work_dir=tmp_path / "work", sloppy=False, seed=1, beside=False
+    )
     return Session("sub-1", None, scans), plan, preproc
 
 
