@@ -19,14 +19,14 @@ from brainage_bids.imaging.grids import resample, sample, voxel_sizes
 from brainage_bids.imaging.smooth import smooth
 from brainage_bids.records import UnusableInput
 
-GRID_MM = 1.5
+GRID_MM, SLOPPY_GRID_MM = 1.5, 2.0
 """Voxels on which the two are compared."""
 MARGIN_MM = 8.0
 """How far around the brain."""
 WIDE_GRID_MM, WIDE_MARGIN_MM = 3.0, 18.0
 """The same for a second search: in some scans the brain alone has several valleys, in others what lies around it misleads."""
 COARSE_MM = 4.0
-COARSE_POINTS = 15_000
+COARSE_POINTS, SLOPPY_POINTS = 15_000, 8_000
 TURN_DEG = 12.0
 """First poses are turned by this about each axis, either way."""
 POSES_FOLLOWED, SLOPPY_POSES = 4, 1
@@ -69,7 +69,7 @@ class Compared:
     wide: Compared | None = None
 
 
-def compared(t1w: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> Compared:
+def compared(t1w: np.ndarray, affine: np.ndarray, mask: np.ndarray, *, sloppy: bool = False) -> Compared:
     """Cut the brain out of a T1w and bring it to cubic voxels.
 
     Parameters
@@ -78,6 +78,8 @@ def compared(t1w: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> Compared:
     affine : ndarray, (4, 4)
     mask : ndarray, (X, Y, Z) bool
         The brain.
+    sloppy : bool
+        On larger voxels.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def compared(t1w: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> Compared:
     if not mask.any():
         raise UnusableInput("The brain mask of the T1w is empty, so nothing can be registered to it; look at the T1w.")
     wide = _around_brain(t1w, affine, mask, WIDE_GRID_MM, WIDE_MARGIN_MM)
-    return replace(_around_brain(t1w, affine, mask, GRID_MM, MARGIN_MM), wide=wide)
+    return replace(_around_brain(t1w, affine, mask, SLOPPY_GRID_MM if sloppy else GRID_MM, MARGIN_MM), wide=wide)
 
 
 def _around_brain(t1w: np.ndarray, affine: np.ndarray, mask: np.ndarray, voxel_mm: float, margin_mm: float) -> Compared:
@@ -127,9 +129,10 @@ def register_rigid(target: Compared, image: np.ndarray, affine: np.ndarray, *, s
     UnusableInput
         If hardly any of the brain is seen from any pose, or greedy stops.
     """
-    moving, moving_affine = cubic_voxels(image, affine, GRID_MM)
+    moving, moving_affine = cubic_voxels(image, affine, float(voxel_sizes(target.affine)[0]))
     moving = unit_range(moving, moving > moving.mean())
-    coarse = _search(target, moving, moving_affine, start_mm, seed, SLOPPY_POSES if sloppy else POSES_FOLLOWED)
+    effort = (SLOPPY_POSES, SLOPPY_POINTS) if sloppy else (POSES_FOLLOWED, COARSE_POINTS)
+    coarse = _search(target, moving, moving_affine, start_mm, seed, *effort)
     levels = SLOPPY_LEVELS if sloppy else LEVELS
     fine = find_rigid(target.image, target.affine, moving, moving_affine, levels=levels, region=target.region, start=coarse, seed=seed)
     centre = _places(target.brain, target.affine).mean(axis=0)
@@ -277,14 +280,16 @@ def unit_range(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.clip(image / top, 0, 1).astype(np.float32)
 
 
-def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, start_mm: np.ndarray, seed: int, count: int) -> np.ndarray:
+def _search(
+    target: Compared, moving: np.ndarray, moving_affine: np.ndarray, start_mm: np.ndarray, seed: int, count: int, places: int
+) -> np.ndarray:
     """Of the poses that share most information with the T1w, near the brain and farther around, the one whose edges agree best."""
     other, other_affine = cubic_voxels(moving, moving_affine, COARSE_MM)
     poses = [
         found
         for view in (target.wide, target)
         if view is not None
-        for found in _valleys(view, other, other_affine, _first_poses(start_mm), seed, count)
+        for found in _valleys(view, other, other_affine, _first_poses(start_mm), seed, count, places)
     ]
     if not poses:
         raise UnusableInput(
@@ -295,13 +300,13 @@ def _search(target: Compared, moving: np.ndarray, moving_affine: np.ndarray, sta
 
 
 def _valleys(
-    view: Compared, other: np.ndarray, other_affine: np.ndarray, starts: Iterable[np.ndarray], seed: int, count: int
+    view: Compared, other: np.ndarray, other_affine: np.ndarray, starts: Iterable[np.ndarray], seed: int, count: int, places: int
 ) -> list[np.ndarray]:
     """Poses that a bounded search for the largest mutual information finds from the most promising first ones."""
     from scipy.optimize import minimize
 
     image, image_affine = cubic_voxels(view.image, view.affine, COARSE_MM)
-    points = _places(view.region, view.affine, COARSE_POINTS, seed)
+    points = _places(view.region, view.affine, places, seed)
     centre, values = points.mean(axis=0), np.clip(sample(image, image_affine, points), 0, 1)
 
     def loss(parameters: np.ndarray) -> float:

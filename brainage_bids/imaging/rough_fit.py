@@ -26,7 +26,7 @@ POSE_MM = 4.0
 POSE_LEVELS, SLOPPY_POSE_LEVELS = "100x50x0", "100x10x0"
 LEAST_STRETCH, MOST_STRETCH = 0.55, 1.6
 """Factors between which an affine from the template to a head lies."""
-GRID_MM = 2.5
+GRID_MM, SLOPPY_GRID_MM = 2.5, 3.0
 AFFINE_LEVELS, SLOPPY_AFFINE_LEVELS = "60x40x0", "60x10x0"
 WARP_LEVELS = "40x0x0"
 ROUNDS = 2
@@ -95,14 +95,15 @@ def fit_roughly(
     if sloppy:
         pose_levels, affine_levels, settings = (SLOPPY_POSE_LEVELS, SLOPPY_AFFINE_LEVELS, SLOPPY_SETTINGS)
     matrix = _pose(image, affine, atlas, pose_levels, seed)
-    coarse, coarse_affine = _coarser(image, affine, GRID_MM)
+    grid_mm = SLOPPY_GRID_MM if sloppy else GRID_MM
+    coarse, coarse_affine = _coarser(image, affine, grid_mm)
     spatial_map = _straight(matrix)
     inside = (inside_at(atlas, coarse.shape, coarse_affine, spatial_map) > 0.5) & (coarse > 0)
     if not inside.any():
         raise UnusableInput(NO_BRAIN)
     coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, effort=SLOPPY if sloppy else FIRST)
     target = _painted({name: atlas.tissue(name) for name in WEIGHTS})
-    atlas = atlas.averaged(GRID_MM)
+    atlas = atlas.averaged(grid_mm)
     try:
         found = segment_brain(coarse, coarse_affine, inside, spatial_map, atlas=atlas, threads=threads, settings=settings)
         for _ in range(1 if sloppy else ROUNDS):

@@ -32,7 +32,7 @@ class Align(SimpleInterface):
 
         image, affine = load(self.inputs.in_file)
         t1w, t1w_affine = load_probability(self.inputs.t1w)
-        target = rigid.compared(t1w, t1w_affine, load(self.inputs.mask_file)[0] > 0)
+        target = rigid.compared(t1w, t1w_affine, load(self.inputs.mask_file)[0] > 0, sloppy=self.inputs.sloppy)
         shift = rigid.head_shift(t1w, t1w_affine, image, affine)
         matrix = rigid.register_rigid(target, image, affine, start_mm=shift, sloppy=self.inputs.sloppy, seed=self.inputs.seed)
         self._results["matrix"] = f"{runtime.cwd}/matrix.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import traceback
 from collections.abc import Callable
@@ -44,6 +45,8 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
 
         for session in participant.sessions:
             failures.append(_try(lambda session=session: process_session(session, plan, lambda: others_of(session)), session))
+        if asked:
+            importlib.import_module("brainage_bids.reports.assembly")  # the page is next; time to import it is while one waits
         failures += [_answer(beside, *which) for which in asked]
     return [failure for failure in failures if failure is not None]
 
@@ -65,11 +68,15 @@ def _company(participant: Participant, plan: Plan, stack: contextlib.ExitStack) 
 
 def get_ready() -> None:
     """Import what takes long to import."""
+    import h5py  # noqa: F401
     import picsl_greedy  # noqa: F401
+    import scipy.optimize  # noqa: F401
     import SimpleITK  # noqa: F401
     import torch  # noqa: F401
 
+    from brainage_bids.imaging import bias_field, normalise, packing, quality_other, rigid, transforms  # noqa: F401
     from brainage_bids.interfaces import other, structure  # noqa: F401
+    from brainage_bids.workflows.other import init_other_wf  # noqa: F401
 
 
 def _answer(beside: Beside, session: Session, modality: str) -> Failure | None:
