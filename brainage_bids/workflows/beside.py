@@ -6,27 +6,27 @@ stage, so from then on they can use another core.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-from collections import deque
+import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-class Lost(Exception):
-    """The second process ended before it answered."""
+class Lost(NamedTuple):
+    """In the place of an answer: the second process ended in the middle of it."""
 
-    def __init__(self, status: int | None):
-        super().__init__(f"exit status {status}")
-        self.status = status
-        """Exit status, −n for signal n."""
+    status: int | None
+    """Exit status, −n for signal n."""
 
 
 class Beside:
@@ -38,6 +38,8 @@ class Beside:
     ----------
     threads : int
         That its libraries may use.
+    folder : Path, optional
+        Where a folder for a few empty files is made for the while; the system's place for such by default.
     prepare : callable, optional
         A function of a module that it calls first, unasked.
 
@@ -46,15 +48,19 @@ class Beside:
     >>> import math
     >>> with Beside(threads=1) as beside:
     ...     beside.ask(math.sqrt, 16.0)
-    ...     beside.answer()
-    4.0
+    ...     beside.ask(math.sqrt, 25.0)
+    ...     beside.answers()
+    [4.0, 5.0]
     """
 
-    def __init__(self, threads: int, prepare: Callable[[], object] | None = None):
+    def __init__(self, threads: int, folder: Path | None = None, prepare: Callable[[], object] | None = None):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._answers: deque = deque()
-        self._process = context.Process(target=_serve, args=(theirs, os.getpid(), threads, prepare), daemon=True)
+        self._asked: list[tuple[Callable[..., Any], tuple]] = []
+        self._heard: dict[int, Any] = {}
+        self._claims = tempfile.TemporaryDirectory(prefix="brainage_", dir=folder)
+        arguments = (theirs, os.getpid(), self._claims.name, threads, prepare)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
 
@@ -66,32 +72,52 @@ class Beside:
         self._pipe.close()
         self._process.kill()
         self._process.join()
+        self._claims.cleanup()
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have a function of a module called, without waiting; a process that is gone is noticed by `answer`."""
-        try:
+        """Have a function of a module called, without waiting."""
+        self._asked.append((function, arguments))
+        with contextlib.suppress(EOFError, OSError):  # a process that is gone is noticed by `answers`
             while self._pipe.poll():  # so that neither waits for the other to read
-                self._answers.append(self._pipe.recv())
-            self._pipe.send((function, arguments))
-        except (EOFError, OSError):
-            return
+                self._hear()
+            self._pipe.send((len(self._asked) - 1, function, arguments))
 
-    def answer(self) -> Any:
-        """What the next call returned, in the order of asking; waits for it.
+    def answers(self) -> list[Any]:
+        """What the calls returned, in the order of asking. This process does, from the last on, what the other has not begun.
 
-        Raises
-        ------
-        Lost
-            If the process is gone, also because a call raised; its traceback is on standard error.
+        Returns
+        -------
+        list
+            With `Lost` in the place of the call in which the other process ended, also because it raised; its traceback is on
+            standard error.
         """
-        try:
-            return self._answers.popleft() if self._answers else self._pipe.recv()
-        except (EOFError, OSError):
+        mine = {}
+        for number, (function, arguments) in reversed(list(enumerate(self._asked))):
+            if not _claim(self._claims.name, number):
+                break
+            mine[number] = function(*arguments)
+        with contextlib.suppress(EOFError, OSError):
+            while len(mine | self._heard) < len(self._asked):
+                self._hear()
+        if len(mine | self._heard) < len(self._asked):
             self._process.join()
-            raise Lost(self._process.exitcode) from None
+        return [(self._heard | mine).get(number, Lost(self._process.exitcode)) for number in range(len(self._asked))]
+
+    def _hear(self) -> None:
+        number, answer = self._pipe.recv()
+        self._heard[number] = answer
 
 
-def _serve(pipe: Connection, parent: int, threads: int, prepare: Callable[[], object] | None) -> None:
+def _claim(folder: str, number: int) -> bool:
+    """Take a call, if the other process has not."""
+    try:
+        os.close(os.open(os.path.join(folder, str(number)), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _serve(pipe: Connection, parent: int, claims: str, threads: int, prepare: Callable[[], object] | None) -> None:
     """Be the second process."""
     end_with_parent()
     if os.getppid() != parent:  # it was gone before the kernel was asked
@@ -103,10 +129,11 @@ def _serve(pipe: Connection, parent: int, threads: int, prepare: Callable[[], ob
         prepare()
     while True:
         try:
-            function, arguments = pipe.recv()
+            number, function, arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(function(*arguments))
+        if _claim(claims, number):
+            pipe.send((number, function(*arguments)))
 
 
 def end_with_parent() -> None:

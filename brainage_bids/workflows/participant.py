@@ -47,7 +47,7 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
             failures.append(_try(lambda session=session: process_session(session, plan, lambda: others_of(session)), session))
         if asked:
             importlib.import_module("brainage_bids.reports.assembly")  # the page is next; time to import it is while one waits
-        failures += [_answer(beside, *which) for which in asked]
+            failures += [_failure(answer, *which) for answer, which in zip(beside.answers(), asked, strict=True)]
     return [failure for failure in failures if failure is not None]
 
 
@@ -63,7 +63,8 @@ def _company(participant: Participant, plan: Plan, stack: contextlib.ExitStack) 
         return None
     if all(is_finished("structure", plan.out_dir, session) for session in participant.sessions):
         return None
-    return stack.enter_context(Beside(threads=max(1, plan.threads // 2), prepare=get_ready))
+    plan.work_dir.mkdir(parents=True, exist_ok=True)
+    return stack.enter_context(Beside(max(1, plan.threads // 2), plan.work_dir, get_ready))
 
 
 def get_ready() -> None:
@@ -79,13 +80,12 @@ def get_ready() -> None:
     from brainage_bids.workflows.other import init_other_wf  # noqa: F401
 
 
-def _answer(beside: Beside, session: Session, modality: str) -> Failure | None:
+def _failure(answer: Failure | Lost | None, session: Session, modality: str) -> Failure | None:
     """What became of an image, also if the second process is gone."""
-    try:
-        return beside.answer()
-    except Lost as error:
-        LOGGER.error("%s: %s", session.stem, LOST)
-        return Failure(session.participant_id, session.session_id, f"{modality}: process", LOST, str(error), modality)
+    if not isinstance(answer, Lost):
+        return answer
+    LOGGER.error("%s: %s", session.stem, LOST)
+    return Failure(session.participant_id, session.session_id, f"{modality}: process", LOST, f"exit status {answer.status}", modality)
 
 
 LOST = "The process of the FLAIR and SWI was ended, most often because memory ran out; run again, with --omp-nthreads 1 if memory is short."
