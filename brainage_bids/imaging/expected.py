@@ -72,8 +72,8 @@ def expected_image(atlas: Atlas, means: Mapping[str, float], outer: Mapping[int 
     painted = np.zeros(atlas.probabilities.shape[:3], dtype=np.float32)
     for channel, level in enumerate(levels):
         if level != 0:
-            painted += np.float32(level / 255) * atlas.probabilities[..., channel]
-    return painted
+            painted += np.float32(level) * atlas.probabilities[..., channel]
+    return painted / np.float32(255)
 
 
 def head_guess(atlas: Atlas) -> np.ndarray:
