@@ -11,8 +11,6 @@ from brainage_bids.imaging.modulate import jacobian_determinant, modulate
 from brainage_bids.imaging.smooth import smooth
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 
-_PLANES_AT_ONCE = 40
-
 
 def to_template(volume: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap, grid: Grid, *, warped: bool = True) -> np.ndarray:
     """Resample an image of a person onto a grid of the template, trilinear, smoothed first where the grid is coarser.
@@ -41,9 +39,8 @@ def to_template(volume: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap,
     if np.any(fwhm > 0):
         volume = smooth(volume, tuple(fwhm), (1.0, 1.0, 1.0))
     out = np.empty(grid.shape, dtype=np.float32)
-    for start in range(0, grid.shape[2], _PLANES_AT_ONCE):
-        stop = min(start + _PLANES_AT_ONCE, grid.shape[2])
-        out[..., start:stop] = sample(volume, affine, spatial_map.positions(grid, start, stop))
+    for planes, places in spatial_map.positions(grid):
+        out[..., planes] = sample(volume, affine, places)
     return out
 
 
@@ -82,6 +79,7 @@ def modulated_maps(
     def modulated(volume: np.ndarray) -> np.ndarray:
         return modulate(to_template(np.asarray(volume, dtype=np.float32), affine, spatial_map, WARP_GRID), jacobian, scale)
 
-    spatial_map.positions(WARP_GRID, 0, 1)  # found once, not by every thread
+    for _ in spatial_map.positions(WARP_GRID):  # found once, not by every thread
+        pass
     with ThreadPoolExecutor(threads) as pool:
         return dict(zip(probabilities, pool.map(modulated, probabilities.values()), strict=True))

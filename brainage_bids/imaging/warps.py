@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ WARP_GRID = GRIDS["1p5"]
 """The grid of the template on which displacement fields live."""
 
 
+_PLANES_AT_ONCE = 40
 MOST_KEPT = 3_000_000
 """Places of a grid that are kept in memory once they are known (36 MB)."""
 
@@ -47,7 +49,7 @@ class SpatialMap:
         return invert_displacement(self.displacement) if self.known_inverse is None else self.known_inverse
 
     @cached_property
-    def _kept(self) -> dict[str, np.ndarray]:
+    def _kept(self) -> dict[tuple[str, int], np.ndarray]:
         return {}
 
     @cached_property
@@ -64,16 +66,23 @@ class SpatialMap:
         moved = points + self._read_displacement(points) if warped else points
         return _through(self.affine, moved)
 
-    def positions(self, grid: Grid, start: int, stop: int) -> np.ndarray:
-        """Where the voxel centres of some planes (the last axis) of a grid of the template lie in the person, (X, Y, stop − start, 3) mm.
+    def positions(self, grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
+        """Where the voxel centres of a grid of the template lie in the person, some planes (of the last axis) at a time.
 
-        Of all but the largest grid they are kept, as several images are brought to it.
+        Of all but the largest grid the places are kept, as several images are brought to it.
+
+        Yields
+        ------
+        planes : slice
+        places : ndarray, (X, Y, planes, 3) float32 mm
         """
-        if np.prod(grid.shape) > MOST_KEPT:
-            return self.to_person(centres(grid, start, stop))
-        if grid.name not in self._kept:
-            self._kept[grid.name] = self.to_person(centres(grid, 0, grid.shape[2]))
-        return self._kept[grid.name][:, :, start:stop]
+        for start in range(0, grid.shape[2], _PLANES_AT_ONCE):
+            planes = slice(start, min(start + _PLANES_AT_ONCE, grid.shape[2]))
+            key = grid.name, start
+            places = self._kept[key] if key in self._kept else self.to_person(_centres(grid, planes))
+            if np.prod(grid.shape) <= MOST_KEPT:
+                self._kept[key] = places
+            yield planes, places
 
     def to_template(self, points: np.ndarray) -> np.ndarray:
         """Carry points of the person (..., 3) mm to the template."""
@@ -138,13 +147,12 @@ class Reader:
 
 def grid_points() -> np.ndarray:
     """Positions of the voxel centres of `WARP_GRID`, (121, 145, 121, 3) float32 mm."""
-    return centres(WARP_GRID, 0, WARP_GRID.shape[2])
+    return _centres(WARP_GRID)
 
 
-def centres(grid: Grid, start: int, stop: int) -> np.ndarray:
-    """Positions of the voxel centres of some planes (the last axis) of a grid of the template, (X, Y, stop − start, 3) float32 mm."""
+def _centres(grid: Grid, planes: slice = slice(None)) -> np.ndarray:
     axes = [np.float32(o) + np.float32(grid.voxel_mm) * np.arange(n, dtype=np.float32) for o, n in zip(grid.origin_mm, grid.shape)]
-    axes[2] = axes[2][start:stop]
+    axes[2] = axes[2][planes]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
