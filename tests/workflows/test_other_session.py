@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from brainage_bids.bids.sink import sidecar_path
-from brainage_bids.records import OTHER_MODALITIES, Failure, Scan, Session, UnusableInput
+from brainage_bids.records import OTHER_MODALITIES, Failure, Participant, Scan, Session, UnusableInput
 from brainage_bids.workflows import other_session, participant
+from brainage_bids.workflows.session import Plan
 from brainage_bids.workflows.stages import Output
 
 
@@ -97,6 +98,21 @@ def test_without_its_t1w_nothing_of_a_session_is_tried(place, started, monkeypat
     monkeypatch.setattr(participant, "process_session", fail)
     failures = participant.process_participant(SimpleNamespace(sessions=(session,)), plan)
     assert [(failure.message, failure.modality) for failure in failures] == [("no T1w", None)] and started == []
+
+
+def test_a_second_process_says_what_one_alone_says(place, monkeypatch):
+    session, plan, _ = place
+    monkeypatch.setattr(participant, "process_session", lambda session, plan, structured: structured())
+    for key in ("preproc", "mask"):
+        Output(key).path(plan.out_dir, session).touch()
+    said = []
+    for beside in (False, True):
+        whole = Plan(plan.bids_dir, plan.out_dir, plan.work_dir, threads=2, beside=beside)
+        failures = participant.process_participant(Participant("sub-1", (session,)), whole)
+        said.append([(failure.stage, failure.modality, failure.message) for failure in failures])
+    assert said[0] == said[1]
+    assert [(stage, modality) for stage, modality, _ in said[0]] == [("FLAIR: conform", "FLAIR"), ("swi: conform", "swi")]
+    assert "FLAIR.nii" in said[0][0][2]
 
 
 def test_records_of_modalities_stand_beside_each_other_and_are_forgotten(tmp_path):
