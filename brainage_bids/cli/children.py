@@ -21,6 +21,8 @@ from brainage_bids.settings import Settings
 LOGGER = logging.getLogger("brainage")
 POLL_SECONDS = 0.1
 OUT_OF_MEMORY = 75
+KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+"""For glibc, which gives the memory of every large array back to the system and asks for it anew: a tenth of the time. Users' values win."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _command() -> list[str]:
 def _environment(settings: Settings) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     libraries = {"NIPYPE_NO_ET": "1", "NO_ET": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
-    return os.environ | dict.fromkeys(names, str(settings.omp_nthreads)) | libraries
+    return KEPT_MEMORY | os.environ | dict.fromkeys(names, str(settings.omp_nthreads)) | libraries
 
 
 def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
