@@ -103,7 +103,7 @@ def fit_roughly(
         raise UnusableInput(NO_BRAIN)
     coarse = coarse / bias_field(coarse, coarse_affine, inside, threads=1, effort=SLOPPY if sloppy else FIRST)
     target = _painted({name: atlas.tissue(name) for name in WEIGHTS})
-    atlas = atlas.averaged(grid_mm)
+    atlas = atlas if sloppy else atlas.averaged(grid_mm)
     try:
         found = segment_brain(coarse, coarse_affine, inside, spatial_map, atlas=atlas, threads=threads, settings=settings)
         for _ in range(1 if sloppy else ROUNDS):
