@@ -35,7 +35,7 @@ MOST_SHIFT_MM, MOST_TURN_DEG = 30.0, 35.0
 LEAST_SEEN = 0.35
 """Share of the brain that the other image must show."""
 LEVELS = "30x30"
-SLOPPY_LEVELS = "30x0"
+SLOPPY_LEVELS = "30x10"
 LARGEST_CORRECTION_MM = 12.0
 """A coarse pose is rarely off by more; where greedy moves the brain farther it has left the valley."""
 BINS = 32
@@ -115,7 +115,7 @@ def register_rigid(target: Compared, image: np.ndarray, affine: np.ndarray, *, s
     start_mm : ndarray, (3,)
         A further first guess beside "none": how far the head of `image` lies from that of the T1w.
     sloppy : bool
-        Without the finest level.
+        On the larger voxels of `compared`, from fewer poses and in fewer steps.
     seed : int
         Of the sample points.
 
