@@ -115,7 +115,7 @@ def register_rigid(target: Compared, image: np.ndarray, affine: np.ndarray, *, s
     start_mm : ndarray, (3,)
         A further first guess beside "none": how far the head of `image` lies from that of the T1w.
     sloppy : bool
-        On the larger voxels of `compared`, from fewer poses and in fewer steps.
+        From fewer poses and places, in fewer steps, on larger voxels if `target` has them.
     seed : int
         Of the sample points.
 

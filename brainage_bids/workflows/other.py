@@ -13,7 +13,7 @@ def init_align_wf(*, sloppy: bool, seed: int, name: str = "align_wf") -> Workflo
     Parameters
     ----------
     sloppy : bool
-        Without the finest level.
+        On larger voxels, in fewer steps.
     seed : int
         Of the registration's sample points.
 
