@@ -22,7 +22,7 @@ LOGGER = logging.getLogger("brainage")
 POLL_SECONDS = 0.1
 OUT_OF_MEMORY = 75
 KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
-"""For glibc, which gives the memory of every large array back to the system and asks for it anew: a tenth of the time. Users' values win."""
+"""For glibc, which gives the memory of large arrays back to the system and asks for it anew: a tenth of the time. Users' values win."""
 
 
 @dataclass(frozen=True)
