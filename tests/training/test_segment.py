@@ -23,7 +23,7 @@ from brainage_bids.models.preparation import Step
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.objective import Recipe
 from brainage_bids.training.segment_loop import View, cut, fit_segmenter
-from brainage_bids.training.segment_sources import labels_as_prepared, packed_source, painted_source, warped_labels
+from brainage_bids.training.segment_sources import labels_as_prepared, packed_source, warped_labels
 from brainage_bids.training.segment_train import split_people
 
 SHAPE = (12, 14, 10)
@@ -219,20 +219,6 @@ def test_truth_on_a_finer_grid_is_halved_with_the_image(tmp_path):
     inside = image != 0
     assert image[white & inside].mean() > 0 > image[(found == 1 + names.index("CSF")) & inside].mean()
     np.testing.assert_array_equal(found > 0, labels[8:189:2, 8:225:2, :181:2] > 0)
-
-
-def test_a_painting_does_not_need_the_finer_grid(tmp_path):
-    """The affine input at 2 mm is painted at 2 mm: the same painting as for the warped one."""
-    for number in range(2):
-        codes = np.zeros((50, 60, 50), np.int16)
-        codes[10:40, 10:50, 10:40], codes[20:30, 20:30, 20:30], codes[30:34, 30:34, 20:24], codes[15:18, 40:44, 30:34] = 2, 10, 4, 17
-        codes[10:12] = 41 if number else 42
-        nib.save(nib.Nifti1Image(codes, np.diag([3.0, 3, 3, 1])), tmp_path / f"{number}.nii.gz")
-    found = [
-        painted_source(tmp_path, net_input("slices", name), label_set("tissues")).fixed(3) for name in ("brain2affine", "brain2zscore")
-    ]
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_labels_move_with_the_image(phantoms, tmp_path):
