@@ -30,7 +30,7 @@ ALPHAS = np.logspace(0, 5, 21)
 PHANTOMS = {"phantoms2": "--resolution 2 --seed 1", "phantoms1": "--resolution 1 --seed 2"}
 """The second is grown from label maps of whole heads, whose sulci are a person's and not the atlas's."""
 TAUGHT = {
-    "slices": "--optimiser adamw --rate 0.002 --epochs 15 --patience 15 --augmentation strong",
+    "slices": "--optimiser adamw --rate 0.002 --epochs 24 --patience 24 --augmentation strong",
     "encoder3d": "--optimiser adamw --rate 0.002 --epochs 12 --patience 12 --augmentation strong --batch 4",
 }
 """How networks are taught on phantoms."""

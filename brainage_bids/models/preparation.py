@@ -40,6 +40,8 @@ class Step:
     def __post_init__(self) -> None:
         if self.name not in STEPS:
             raise BadConfiguration(f"There is no step {self.name!r} before a network; known are {', '.join(STEPS)}.")
+        same = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
+        object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 
 @dataclass

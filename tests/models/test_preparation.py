@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", INPUTS)
 def test_published_grids(name):
     assert prepared_shape(INPUTS[name].contract.shape, INPUTS[name].steps) == PUBLISHED[name]
-    assert steps_from_json(steps_to_json(INPUTS[name].steps)) == INPUTS[name].steps
+    again = steps_from_json(json.loads(json.dumps(steps_to_json(INPUTS[name].steps))))
+    assert again == INPUTS[name].steps and steps_to_json(again) == steps_to_json(INPUTS[name].steps)
 
 
 def test_every_network_has_an_input():
