@@ -15,7 +15,7 @@ PEOPLE = {"head": 40, "torus": 2000}
 AGES = {"head": (20.0, 85.0), "torus": (20.0, 80.0)}
 HEADS_ONLY = (
     "modalities", "resolution", "sites", "scanners_per_site", "sessions", "years_between", "change_scanner", "patients", "gap_sd",
-    "patient_gap", "blood", "missing", "anatomies", "tables_only", "model_space",
+    "patient_gap", "blood", "missing", "anatomies", "tables_only", "model_space", "stripped",
 )  # fmt: skip
 """Options that mean nothing for rings."""
 
@@ -85,7 +85,9 @@ def _add_run(group) -> None:
     )
     group.add_argument("--tables-only", action="store_true", help="tables, truth, blood and simulated outputs of the app, no images")
     group.add_argument("--model-space", choices=("tissues", "T1w"),
-                       help="tissue maps (1.5 mm) or T1w (2 mm) straight on a model's grid, no raw images")  # fmt: skip
+                       help="tissue maps (1.5 mm) or affinely registered T1w (1 mm) where models look for them; no raw images")  # fmt: skip
+    group.add_argument("--stripped", type=float, default=0.0, metavar="SHARE",
+                       help="share of people whose brain is cut out of that T1w (default: %(default)g)")  # fmt: skip
     group.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed gives the same bytes (default: %(default)s)")
     group.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (default: %(default)s)")
 
@@ -144,6 +146,7 @@ def design_of(options: argparse.Namespace):
         kind=options.kind,
         tables_only=options.tables_only,
         model_space=options.model_space or "",
+        stripped=options.stripped,
         anatomies=anatomies,
     )
 

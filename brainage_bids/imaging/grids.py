@@ -187,6 +187,33 @@ def resample(
     )  # fmt: skip
 
 
+def halved(volume: np.ndarray) -> np.ndarray:
+    """An image on every second voxel centre along each axis, beginning with the first: the mean over the voxel of twice the edge there.
+
+    Such a voxel holds one voxel of the image and half of each neighbour, so the weights along an axis are ¼, ½, ¼. At the border
+    the outermost voxel stands in for the one that is missing.
+
+    Parameters
+    ----------
+    volume : ndarray, (X, Y, Z)
+
+    Returns
+    -------
+    ndarray, (⌈X/2⌉, ⌈Y/2⌉, ⌈Z/2⌉) float32
+
+    Examples
+    --------
+    >>> halved(np.array([0, 0, 4, 8, 8], dtype=np.float32).reshape(5, 1, 1)).ravel().tolist()
+    [0.0, 4.0, 8.0]
+    """
+    out = np.asarray(volume, dtype=np.float32)
+    for axis, n in enumerate(out.shape):
+        middle = np.arange(0, n, 2)
+        before, after = np.maximum(middle - 1, 0), np.minimum(middle + 1, n - 1)
+        out = np.float32(0.5) * out.take(middle, axis) + np.float32(0.25) * (out.take(before, axis) + out.take(after, axis))
+    return out
+
+
 def antialias_fwhm(index_map: np.ndarray) -> np.ndarray:
     """Full width at half maximum, in source voxels, of the smoothing that makes source voxels as blunt as target ones.
 

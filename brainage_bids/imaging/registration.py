@@ -6,8 +6,9 @@ from importlib import resources
 
 import numpy as np
 
+from brainage_bids.imaging.crop import bounding_box, crop
 from brainage_bids.imaging.greedy import find_affine, find_warp
-from brainage_bids.imaging.grids import GRIDS, resample
+from brainage_bids.imaging.grids import GRIDS, resample, voxel_sizes
 from brainage_bids.imaging.normalise import to_template
 from brainage_bids.imaging.quality import registration_overlap
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
@@ -108,11 +109,25 @@ def register(
     6, 3 and 1.5 mm, smoothing each update by σ = 2 and the whole field by σ = 0.5 voxels. Fields are in the template's
     space and come before the affine. The choice against SyN is measured in docs/benchmarks.md.
     """
-    fixed = template("1p5") if target is None else target
-    moving = _scaled(brain)
-    matrix = find_affine(fixed, moving, affine, levels=affine_levels, threads=threads, seed=seed)
+    fixed, moving = template("1p5") if target is None else target, _scaled(brain)
+    matrix = affine_to(fixed, brain, affine, levels=affine_levels, threads=threads, seed=seed)
     displacement = find_warp(fixed, moving, affine, matrix, levels=levels, threads=threads, seed=seed)
     return SpatialMap(matrix, displacement)
+
+
+def affine_to(
+    fixed: np.ndarray, brain: np.ndarray, affine: np.ndarray, *, levels: str = AFFINE_LEVELS, threads: int = 1, seed: int = 1
+) -> np.ndarray:
+    """The affine of `register` alone, (4, 4), template mm to the person's mm; `fixed` is the image on `WARP_GRID`."""
+    return find_affine(fixed, _scaled(brain), affine, levels=levels, threads=threads, seed=seed)
+
+
+def around_brain(image: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is registered of a scan: the brain, 0 around it, cut 8 mm beyond the mask; with its affine.
+
+    The first guess lays the middles of two images on each other, so how much is cut matters.
+    """
+    return crop(np.where(mask, image, 0), affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
 
 
 def _scaled(brain: np.ndarray) -> np.ndarray:

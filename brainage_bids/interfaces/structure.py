@@ -114,19 +114,22 @@ class Register(SimpleInterface):
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
 
     def _run_interface(self, runtime):
-        import numpy as np
-
-        from brainage_bids.imaging.crop import bounding_box, crop
         from brainage_bids.imaging.expected import refine
-        from brainage_bids.imaging.grids import voxel_sizes
-        from brainage_bids.imaging.registration import AFFINE_LEVELS, FIRST_WARP_LEVELS, SLOPPY_AFFINE_LEVELS, SLOPPY_WARP_LEVELS, register
+        from brainage_bids.imaging.registration import (
+            AFFINE_LEVELS,
+            FIRST_WARP_LEVELS,
+            SLOPPY_AFFINE_LEVELS,
+            SLOPPY_WARP_LEVELS,
+            around_brain,
+            register,
+        )
         from brainage_bids.imaging.transforms import write_transforms
         from brainage_bids.imaging.warps import SLOPPY_TOLERANCE_MM, SpatialMap, invert_displacement
         from brainage_bids.interfaces.images import load, load_probability
 
         data, affine = load_probability(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        part, part_affine = crop(np.where(mask, data, 0), affine, bounding_box(mask, 8.0, voxel_sizes(affine)))
+        part, part_affine = around_brain(data, affine, mask)
         levels, affine_levels = FIRST_WARP_LEVELS, AFFINE_LEVELS
         if self.inputs.sloppy:
             levels, affine_levels = SLOPPY_WARP_LEVELS, SLOPPY_AFFINE_LEVELS

@@ -15,6 +15,9 @@ MNI_BOX = Step("crop", {"start": (7, 8, 0), "stop": (189, 226, 182)})
 SFCN_BOX = Step("crop", {"start": (11, 13, 11), "stop": (171, 205, 171)})
 """The middle 160×192×160 of that."""
 
+EVEN_BOX = Step("crop", {"start": (8, 8, 0), "stop": (189, 225, 181)})
+"""The part of our 1 mm grid of which every second voxel centre is one of our 2 mm grid."""
+
 
 @dataclass(frozen=True)
 class NetInput:
@@ -56,11 +59,13 @@ INPUTS: Mapping[str, NetInput] = {
     "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
     "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
     "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
+    "brain2affine": NetInput(AFFINE, (EVEN_BOX, Step("halve"), Step("zscore"))),
     "sfcn": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX)),
     "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
 }
 """By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp); ``brain2uint8`` H1's type ii as 0 to 1;
-``brain2zscore`` P1; ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
+``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so that ventricles and sulci are the person's own (phantoms give it);
+``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
 
 DEFAULT_INPUT: Mapping[str, str] = {
     "resnet": "grey",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from brainage_bids.imaging import intensity
+from brainage_bids.imaging.grids import halved
 from brainage_bids.models.card import InputContract
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -25,7 +26,8 @@ class Step:
     Attributes
     ----------
     name : str
-        Of `STEPS`: ``crop`` (``start``, ``stop``: three voxels each), ``brain`` (zero outside the template's brain),
+        Of `STEPS`: ``crop`` (``start``, ``stop``: three voxels each), ``halve`` (every second voxel, as means over voxels of twice
+        the edge), ``brain`` (zero outside the template's brain),
         ``top_mean`` (``share``), ``mean``, ``zscore`` (in the template's brain), ``uint8`` (white matter to 110, as 0–255),
         ``scale`` (``by``: divide), ``flip`` (``axis``).
     values : mapping
@@ -38,6 +40,8 @@ class Step:
     def __post_init__(self) -> None:
         if self.name not in STEPS:
             raise BadConfiguration(f"There is no step {self.name!r} before a network; known are {', '.join(STEPS)}.")
+        same = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
+        object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 
 @dataclass
@@ -77,7 +81,7 @@ def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -
     """
     if image.shape != contract.shape:
         raise UnusableInput(f"An array of shape {image.shape} does not fit the input {contract.key}, which has {contract.shape}.")
-    work = _Image(np.asarray(image, dtype=np.float32), contract, [slice(0, n) for n in contract.shape])
+    work = _Image(np.asarray(image, dtype=np.float32), contract, [slice(0, n, 1) for n in contract.shape])
     for step in steps:
         try:
             STEPS[step.name](work, **step.values)
@@ -93,12 +97,37 @@ def prepared_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ..
     (182, 218, 182)
     """
     for step in steps:
+        if step.name == "halve":
+            shape = tuple((n + 1) // 2 for n in shape)
         if step.name == "crop":
             start, stop = step.values["start"], step.values["stop"]
             if not all(0 <= a < b <= n for a, b, n in zip(start, stop, shape, strict=True)):
                 raise BadConfiguration(f"The box from {list(start)} to {list(stop)} does not lie in a grid of {list(shape)}.")
             shape = tuple(b - a for a, b in zip(start, stop, strict=True))
     return tuple(shape)
+
+
+def placed(contract: InputContract, steps: Sequence[Step]) -> tuple[InputContract, tuple[Step, ...]]:
+    """The grid that the first steps lead to, where these only cut and halve, as a contract, and the steps that are left.
+
+    What makes an image straight on that grid spares the finer one.
+
+    >>> contract = InputContract("x", {}, "T1w", "S", "affine", (1,) * 3, (9,) * 3, tuple(map(tuple, np.eye(4))), "affine")
+    >>> there, left = placed(contract, [Step("crop", {"start": (2, 2, 2), "stop": (9, 9, 9)}), Step("halve"), Step("mean")])
+    >>> there.shape, there.voxel_mm, there.affine[0], [step.name for step in left]
+    ((4, 4, 4), (2.0, 2.0, 2.0), (2.0, 0.0, 0.0, 2.0), ['mean'])
+    """
+    affine, shape, left = np.array(contract.affine, dtype=float), contract.shape, list(steps)
+    while left and left[0].name in ("crop", "halve"):
+        step = left.pop(0)
+        shape = prepared_shape(shape, [step])
+        if step.name == "crop":
+            affine[:3, 3] += affine[:3, :3] @ np.asarray(step.values["start"], dtype=float)
+        else:
+            affine[:3, :3] *= 2
+    edges = tuple(float(edge) for edge in np.sqrt((affine[:3, :3] ** 2).sum(axis=0)))
+    rows = tuple(tuple(float(value) for value in row) for row in affine)
+    return replace(contract, shape=shape, affine=rows, voxel_mm=edges), tuple(left)
 
 
 @lru_cache(maxsize=4)
@@ -115,8 +144,16 @@ def template_probability(what: str, shape: tuple[int, int, int], affine: tuple[t
 
 def _crop(image: _Image, start: Sequence[int], stop: Sequence[int]) -> None:
     part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    image.box = [slice(old.start + new.start, old.start + new.stop) for old, new in zip(image.box, part, strict=True)]
+    image.box = [
+        slice(old.start + old.step * new.start, old.start + old.step * (new.stop - 1) + 1, old.step)
+        for old, new in zip(image.box, part, strict=True)
+    ]
     image.data = image.data[part]
+
+
+def _halve(image: _Image) -> None:
+    image.box = [slice(old.start, old.stop, 2 * old.step) for old in image.box]
+    image.data = halved(image.data)
 
 
 def _brain(image: _Image) -> None:
@@ -150,6 +187,7 @@ def _flip(image: _Image, axis: int) -> None:
 
 STEPS: Mapping[str, Callable[..., None]] = {
     "crop": _crop,
+    "halve": _halve,
     "brain": _brain,
     "top_mean": _top_mean,
     "mean": _mean,

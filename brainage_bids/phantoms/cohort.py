@@ -34,8 +34,8 @@ MOTION_SHARE = 0.1
 """Share of visits with motion, whose strength is then drawn evenly from `MOTION`."""
 MOTION = (0.2, 1.0)
 STANDING_LIMIT = 3.0
-PERSON, STANDING, BLOOD, MOVING, ANATOMY, VISIT, READING = range(7)
-"""Purposes of random streams; the last is for `simulated`."""
+PERSON, STANDING, BLOOD, MOVING, ANATOMY, VISIT, READING, STRIPPING = range(8)
+"""Purposes of random streams; the last but one is for `simulated`."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,15 @@ def stream(design: Design, number: int, purpose: int, visit: int = 0) -> np.rand
     return np.random.default_rng(_sequence(design, number, purpose, visit))
 
 
+def is_stripped(design: Design, number: int) -> bool:
+    """Whether the brain of a person is cut out of the T1w, at every visit.
+
+    >>> [is_stripped(Design(model_space="T1w", stripped=share), 0) for share in (0.0, 1.0)]
+    [False, True]
+    """
+    return bool(stream(design, number, STRIPPING).random() < design.stripped)
+
+
 def risk_years(design: Design) -> dict[str, float]:
     """Years that each risk adds to the gap.
 
@@ -209,6 +218,8 @@ def describe(design: Design) -> dict[str, Any]:
         "motion": {"share_of_visits": MOTION_SHARE, "law": "uniform", "range": list(MOTION)},
         "standings": {"laws": list(LAWS), "law": f"independent standard normal, drawn anew beyond {STANDING_LIMIT:g}"},
     }
+    if design.stripped:
+        content["stripped"] = {"share_of_people": design.stripped, "law": "independent of everything"}
     return content
 
 

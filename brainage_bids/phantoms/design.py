@@ -14,7 +14,7 @@ from brainage_bids.records import BadConfiguration
 MODALITIES = ("T1w", "FLAIR", "SWI")
 KINDS = ("head", "torus")
 MODEL_SPACES = ("tissues", "T1w")
-REVISION = 1
+REVISION = 2
 """Counts up whenever the same design gives other bytes within a version of the package."""
 
 
@@ -58,6 +58,8 @@ class Design:
         Tables without images.
     model_space : {"", "tissues", "T1w"}
         What is written straight on a model's grid instead of raw images; "" for raw images.
+    stripped : float
+        Share of people whose brain is cut out of the T1w on a model's grid.
     anatomies : str
         SHA-256 over the label maps the heads are grown from; "" for the atlas of the package.
     """
@@ -80,6 +82,7 @@ class Design:
     kind: str = "head"
     tables_only: bool = False
     model_space: str = ""
+    stripped: float = 0.0
     anatomies: str = ""
 
     def __post_init__(self) -> None:
@@ -112,6 +115,11 @@ class Design:
             (bool(self.modalities) and set(self.modalities) <= set(MODALITIES), f"The modalities are {', '.join(MODALITIES)}."),
             (self.kind in KINDS, f"--kind is {self.kind!r}; choose one of {', '.join(KINDS)}."),
             (self.model_space in ("", *MODEL_SPACES), f"--model-space is {self.model_space!r}; choose one of {', '.join(MODEL_SPACES)}."),
+            (
+                0 <= self.stripped <= 1 and (self.stripped == 0 or self.model_space == "T1w"),
+                f"--stripped is {self.stripped:g}; give a share between 0 and 1, with --model-space T1w.",
+            ),
+            (self.model_space != "T1w" or "T1w" in self.modalities, "--model-space T1w needs the T1w among --modalities."),
             (not (self.tables_only and self.model_space), "--tables-only writes no images and --model-space does; choose one."),
         )
         for fine, sentence in checks:

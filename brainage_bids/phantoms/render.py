@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainage_bids.imaging.grids import GRIDS, Grid
-from brainage_bids.imaging.smooth import smooth
 from brainage_bids.imaging.warps import WARP_GRID
-from brainage_bids.phantoms import acquisition, ageing, anatomy, contrast, deform, lesions
+from brainage_bids.phantoms import acquisition, ageing, anatomy, contrast, lesions
 from brainage_bids.phantoms.head import Head, aseg_table, fine_grid, make_head
 from brainage_bids.phantoms.people import Visit
 
@@ -29,8 +27,6 @@ MARGIN_MM = 6.0
 """The field of view is the template's box and so much on every side, for everybody."""
 MODALITY_NUMBERS = {"T1w": 1, "FLAIR": 2, "SWI": 3}
 USUAL_IRON_AGE = 30.0
-TEMPLATE_FWHM_MM = 2.0
-"""Smoothing of tissue maps on the template's grid: no structure moves there by fractions of a voxel."""
 
 TISSUE_OF: Mapping[str, tuple[int, ...]] = {
     "white": (2, 41, 7, 46),
@@ -119,12 +115,12 @@ def render(visit: Visit, modalities: Sequence[str], *, anatomies: Path | None = 
         raise ValueError(f"the scanner {visit.scanner.name} has no sequence for {', '.join(missing)}")
     head = make_head(visit, anatomies)
     finest = min(min(visit.scanner.sequences[name].voxel_mm) for name in modalities)
-    shape, affine = fine_grid(0.75 if finest < 1.5 else finest / 2)
+    shape, affine = fine_grid(painted_mm(finest))
     fine, _ = head.on_grid(shape, affine)
-    poses = _poses(visit.visit_seed, modalities)
+    poses = poses_of(visit.visit_seed, modalities)
     images, gains = {}, {}
     for name in modalities:
-        images[name], gains[name] = _scan(visit, name, fine, affine, poses[name])
+        images[name], gains[name] = scan(visit, name, fine, affine, poses[name])
     edge = max(1.0, min(visit.scanner.sequences.get("T1w", visit.scanner.sequences[modalities[0]]).voxel_mm))
     truth_shape, truth_affine = field_of_view((edge, edge, edge))
     codes, atrophy = head.on_grid(truth_shape, np.linalg.inv(poses["T1w"]) @ truth_affine, atrophy=True)
@@ -139,6 +135,11 @@ def render(visit: Visit, modalities: Sequence[str], *, anatomies: Path | None = 
         volumes=volumes_in(fine, float(affine[0, 0]) ** 3, head.microbleeds),
         effects=_effects(visit, head, poses, gains, affine),
     )
+
+
+def painted_mm(finest_mm: float) -> float:
+    """Edge of the cubes that a head is painted on for scans of these voxels."""
+    return 0.75 if finest_mm < 1.5 else finest_mm / 2
 
 
 def field_of_view(voxel_mm: Sequence[float]) -> tuple[tuple[int, int, int], np.ndarray]:
@@ -174,86 +175,7 @@ def signals(visit: Visit, modality: str) -> np.ndarray:
     return out / np.float32(contrast.signal(modality, contrast.tissue_at("white", field_t), sequence, field_t))
 
 
-def model_space(visit: Visit, kind: str = "tissues", *, voxel_mm: float = 1.5, anatomies: Path | None = None) -> Mapping[str, np.ndarray]:
-    """Maps straight on the template's grid of 1.5 or 2 mm, without a scanner.
-
-    Parameters
-    ----------
-    visit : Visit
-        Who, and how old.
-    kind : {"tissues", "T1w"}
-        ``tissues``: modulated ``GM``, ``WM``, ``CSF`` (mL of the head per mL of the template: they sum to the true volumes), every place
-        carried to where the truth says it belongs. ``T1w``: the brain alone, with noise, size and proportions of the template, everything
-        else as it is in the person; white matter is about 1. With it come its true ``labels`` (aseg codes) and ``lesions`` (0 or 1).
-    voxel_mm : float
-        1.5 or 2 (1 is possible).
-    anatomies : Path, optional
-        As for `render`.
-
-    Returns
-    -------
-    dict of str to ndarray (X, Y, Z) float32
-        uint8 for labels and lesions.
-    """
-    grid = next((grid for grid in GRIDS.values() if grid.voxel_mm == voxel_mm), None)
-    if grid is None or kind not in ("tissues", "T1w"):
-        raise ValueError(f"no {kind} at {voxel_mm} mm: choose tissues or T1w, and 1, 1.5 or 2 mm")
-    head = make_head(visit, anatomies)
-    return _tissue_maps(head, grid) if kind == "tissues" else _template_t1w(visit, head, grid)
-
-
-def _tissue_maps(head: Head, grid: Grid) -> dict[str, np.ndarray]:
-    """Volumes of small cells of the head, each put where it lies in the template; then smoothed."""
-    edge = 1.0
-    shape, affine = fine_grid(edge)
-    rows = [np.arange(n, dtype=np.float32) * np.float32(edge) + np.float32(affine[axis, 3]) for axis, n in enumerate(shape)]
-    tissue = _tissue_table()[aseg_table()]
-    total = np.zeros((4, int(np.prod(grid.shape))), dtype=np.float64)
-    for start in range(0, shape[0], 12):
-        points = np.stack(np.meshgrid(rows[0][start : start + 12], rows[1], rows[2], indexing="ij"))
-        places = deform.read_lattice(head.places, points)
-        what = tissue[deform.labels_at(head.labels, places)]
-        inside = what > 0
-        flat = np.zeros(np.count_nonzero(inside), dtype=np.int64)
-        for axis in range(3):
-            index = np.rint((places[axis][inside] - grid.origin_mm[axis]) / grid.voxel_mm).astype(np.int64)
-            flat = flat * grid.shape[axis] + np.clip(index, 0, grid.shape[axis] - 1)
-        for number in (1, 2, 3):
-            total[number] += np.bincount(flat[what[inside] == number], minlength=total.shape[1])
-    maps = total.reshape(4, *grid.shape) * (edge**3 / grid.voxel_volume_mm3)
-    return {name: smooth(maps[number], TEMPLATE_FWHM_MM, (grid.voxel_mm,) * 3) for number, name in enumerate(("GM", "WM", "CSF"), start=1)}
-
-
-def _template_t1w(visit: Visit, head: Head, grid: Grid) -> dict[str, np.ndarray]:
-    ratios = deform.proportions(visit.anatomy_seed, head.scale)
-    to_head = np.diag([*ratios, 1.0])
-    to_head[:3, 3] = deform.CENTRE * (1 - ratios)
-    half = grid.affine @ np.diag([0.5, 0.5, 0.5, 1.0])
-    half[:3, 3] -= grid.voxel_mm / 4
-    shape = tuple(2 * n for n in grid.shape)
-    codes, _ = head.on_grid(shape, to_head @ half)
-    table = signals(visit, "T1w")
-    table[200:] = 0
-    x, y, z = grid.shape
-    image = table[codes].reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5))
-    rng = np.random.default_rng([visit.visit_seed, 41])
-    seen = np.where(image > 0, acquisition.rician(image, visit.scanner.noise, rng), 0).astype(np.float32)
-    truth, _ = head.on_grid(grid.shape, to_head @ grid.affine)
-    return {"T1w": seen, "labels": aseg_table()[truth], "lesions": np.isin(truth, lesions.LESION).astype(np.uint8)}
-
-
-def _tissue_table() -> np.ndarray:
-    """1 GM, 2 WM, 3 CSF by aseg code, (256,)."""
-    from brainage_bids.imaging.volumes import TISSUES, read_regions
-
-    number = {name: code for code, name in TISSUES.items()}
-    out = np.zeros(256, dtype=np.uint8)
-    for region in read_regions():
-        out[region.index] = number[region.tissue]
-    return out
-
-
-def _poses(seed: int, modalities: Sequence[str]) -> dict[str, np.ndarray]:
+def poses_of(seed: int, modalities: Sequence[str]) -> dict[str, np.ndarray]:
     """The head's mm to the scanner's mm by modality; the T1w's is always there, the others move a little against it."""
     rng = np.random.default_rng([seed, 51])
     poses = {"T1w": acquisition.rigid(rng.normal(0, TURN_DEG, 3), rng.normal(0, SHIFT_MM, 3))}
@@ -265,9 +187,10 @@ def _poses(seed: int, modalities: Sequence[str]) -> dict[str, np.ndarray]:
     return poses
 
 
-def _scan(
+def scan(
     visit: Visit, name: str, fine: np.ndarray, fine_affine: np.ndarray, pose: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+    """A modality of a finely painted head (own codes): image with its affine, and the intensity of white matter."""
     scanner = visit.scanner
     edges = scanner.sequences[name].voxel_mm
     shape, affine = field_of_view(edges)

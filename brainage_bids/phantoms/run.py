@@ -16,9 +16,10 @@ from typing import Any
 
 from brainage_bids.bids.sink import sweep_stale
 from brainage_bids.imaging.volumes import read_regions
+from brainage_bids.phantoms import normalised
 from brainage_bids.phantoms import render as rendering
 from brainage_bids.phantoms.ageing import lesion_volume, target_volumes
-from brainage_bids.phantoms.cohort import Cohort
+from brainage_bids.phantoms.cohort import Cohort, is_stripped
 from brainage_bids.phantoms.design import Design
 from brainage_bids.phantoms.people import Visit
 from brainage_bids.phantoms.simulated import Writer
@@ -215,7 +216,8 @@ def _make(out: Path, design: Design, anatomies: Path | None, task: Task) -> None
     number, k = task
     visit = _cohort(design).person(number).visits[k]
     if design.model_space:
-        maps = rendering.model_space(visit, design.model_space, voxel_mm=2.0 if design.model_space == "T1w" else 1.5, anatomies=anatomies)
-        write_model_space(out, design, visit, maps, volumes_of(visit))
+        stripped = is_stripped(design, number)
+        maps = normalised.model_space(visit, design.model_space, anatomies=anatomies, stripped=stripped)
+        write_model_space(out, design, visit, maps, volumes_of(visit), stripped=stripped)
     else:
         write_visit(out, design, visit, rendering.render(visit, design.modalities, anatomies=anatomies, threads=1))

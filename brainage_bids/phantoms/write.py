@@ -184,42 +184,50 @@ def write_visit(out: Path, design: Design, visit: Visit, rendering: Rendering) -
     _write_parameters(out, design, visit, rendering.volumes, rendering.effects, files)
 
 
-def write_model_space(out: Path, design: Design, visit: Visit, maps: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> None:
+def write_model_space(
+    out: Path, design: Design, visit: Visit, maps: Mapping[str, np.ndarray], volumes: Mapping[str, float], *, stripped: bool = False
+) -> None:
     """Write maps on a model's grid under the names by which models find them, and the parameters of the visit.
 
     Parameters
     ----------
     maps : mapping
-        Modulated ``GM``, ``WM``, ``CSF`` on the grid of 1.5 mm, or ``T1w`` on that of 2 mm; ``labels`` and ``lesions`` with it go to the
-        truth.
+        Modulated ``GM``, ``WM``, ``CSF`` on the grid of 1.5 mm, or ``T1w`` on that of 1 mm; ``labels`` and ``lesions`` with it go to the
+        truth, ``matrix`` to the parameters.
     volumes : mapping
         mL, what is true.
+    stripped : bool
+        The brain was cut out of the T1w.
     """
     from brainage_bids.imaging.smooth import smooth
 
-    files = []
+    files, effects = [], {}
     for name, array in maps.items():
+        if name == "matrix":
+            effects = {"template_to_scanner_mm": array.round(6).tolist(), "stripped": stripped}
+            continue
         if name in TRUE_MAPS:
             files.append(_sink_true_map(out, visit, name, array))
             continue
         if name == "T1w":
-            files.append(_sink_on_grid(out, visit, "t1w_mni", "2", array, res="2"))
+            files.append(_sink_on_grid(out, visit, "t1w_mni_affine", "1", _as_integers(array), stripped=stripped))
             continue
+        array = np.asarray(array, np.float32)
         files.append(_sink_on_grid(out, visit, "modulated", "1p5", array, label=name))
         files.append(_sink_on_grid(out, visit, "modulated_smooth", "1p5", smooth(array, 4.0, (1.5, 1.5, 1.5)), label=name))
-    _write_parameters(out, design, visit, volumes, {}, files)
+    _write_parameters(out, design, visit, volumes, effects, files)
 
 
 def _sink_true_map(out: Path, visit: Visit, name: str, array: np.ndarray) -> Path:
     from brainage_bids.imaging.grids import GRIDS
 
     ending, words, extra = TRUE_MAPS[name]
-    sidecar = {"Description": words, "Resolution": "The grid of 2 mm of the template", **extra}
-    path = visit_folder(out / TRUTH, visit) / f"{visit.stem}_space-{SPACE}_res-2_{ending}.nii.gz"
-    return sink_image(_nifti(array, GRIDS["2"].affine, code="mni"), path, sidecar)
+    sidecar = {"Description": words, "Resolution": "The grid of 1 mm of the template", **extra}
+    path = visit_folder(out / TRUTH, visit) / f"{visit.stem}_space-{SPACE}_res-1_{ending}.nii.gz"
+    return sink_image(_nifti(array, GRIDS["1"].affine, code="mni"), path, sidecar)
 
 
-def _sink_on_grid(out: Path, visit: Visit, key: str, grid: str, array: np.ndarray, **entities: str) -> Path:
+def _sink_on_grid(out: Path, visit: Visit, key: str, grid: str, array: np.ndarray, *, stripped: bool = True, **entities: str) -> Path:
     from brainage_bids.imaging.grids import GRIDS
 
     ids = (visit.participant_id, visit.session_id)
@@ -228,11 +236,11 @@ def _sink_on_grid(out: Path, visit: Visit, key: str, grid: str, array: np.ndarra
         key,
         *ids,
         sources=[f"bids:truth:{truth.as_posix()}"],
-        skull_stripped=True,
-        extra={"SeriesDescription": "simulated straight on this grid; there is no raw image"},
+        skull_stripped=stripped,
+        extra={"SeriesDescription": "simulated for this grid; no raw image was kept"},
         **entities,
     )
-    image = _nifti(np.asarray(array, np.float32), GRIDS[grid].affine, code="mni")
+    image = _nifti(array, GRIDS[grid].affine, code="mni")
     return sink_image(image, derivative_path(out / TABLES, key, *ids, **entities), sidecar)
 
 

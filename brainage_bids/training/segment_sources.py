@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from brainage_bids.models.card import InputContract
 from brainage_bids.models.contract import contract_of_image
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.label_sets import LESION, LabelSet
-from brainage_bids.models.preparation import Step, prepare
+from brainage_bids.models.preparation import Step, placed, prepare
 from brainage_bids.records import SPACE, BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.augment import augment, preset, shifted
 from brainage_bids.training.cache import Cache, pack
@@ -138,10 +138,10 @@ class PaintedSource:
 
     def draw(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """See `Source`."""
-        contract = self.place.contract
+        contract, steps = placed(self.place.contract, self.place.steps)
         image, codes = paint(self._maps[row % len(self._maps)], contract.shape, np.array(contract.affine), self.how, generator)
-        prepared, _ = prepare(image, contract, self.place.steps)
-        return prepared, self.table[labels_as_prepared(codes, self.place.steps)]
+        prepared, _ = prepare(image, contract, steps)
+        return prepared, self.table[labels_as_prepared(codes, steps)]
 
     def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Source`."""
@@ -149,7 +149,7 @@ class PaintedSource:
 
 
 def labels_as_prepared(codes: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
-    """Codes on the grid that a network sees: crops and flips are done to them as to the image.
+    """Codes on the grid that a network sees: crops, halvings (the voxel in the middle) and flips are done to them as to the image.
 
     >>> labels_as_prepared(np.arange(4).reshape(4, 1, 1), [Step("crop", {"start": (1, 0, 0), "stop": (3, 1, 1)})]).ravel().tolist()
     [1, 2]
@@ -157,6 +157,8 @@ def labels_as_prepared(codes: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     for step in steps:
         if step.name == "crop":
             codes = codes[tuple(slice(a, b) for a, b in zip(step.values["start"], step.values["stop"], strict=True))]
+        elif step.name == "halve":
+            codes = codes[::2, ::2, ::2]
         elif step.name == "flip":
             codes = np.flip(codes, step.values["axis"])
     return np.ascontiguousarray(codes)
@@ -217,7 +219,7 @@ def packed_source(
         prefix = f"{number}:" if len(derivatives) > 1 else ""
         entities = {"space": place.contract.space, **place.contract.entities}
         for item in find_derivatives(root, place.contract.derivative, **entities):
-            reader = _label_reader(root, item.participant_id, item.session_id, place.contract.entities, labels)
+            reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
             who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
             if reader is None:
                 missing.append(who)
@@ -261,11 +263,11 @@ def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: s
     return np.load(target, mmap_mode="r")
 
 
-def _label_reader(root: Path, participant: str, session: str | None, entities: Mapping[str, str], labels: LabelSet) -> Reader | None:
+def _label_reader(root: Path, participant: str, session: str | None, wanted: InputContract, labels: LabelSet) -> Reader | None:
     """What reads a person's codes on the grid of a contract; None if there is nothing to read."""
     lesions = labels.codes == ((LESION,),)
     stem = "_".join(filter(None, (participant, session)))
-    res = entities.get("res", "2")
+    res = wanted.entities.get("res", f"{wanted.voxel_mm[0]:g}")
     truth = root.parent / "truth" / participant / (session or "") / "anat" / f"{stem}_space-{SPACE}_res-{res}"
     mask, dseg = (Path(f"{truth}_{name}.nii.gz") for name in ("label-lesion_desc-true_mask", "desc-true_dseg"))
     if lesions:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.processing import resample_from_to
 
-from brainage_bids.imaging.grids import GRIDS, antialias_fwhm, resample, sample, voxel_sizes, voxel_volume
+from brainage_bids.imaging.grids import GRIDS, antialias_fwhm, halved, resample, sample, voxel_sizes, voxel_volume
 
 
 def rotation(angle, shift=(0.0, 0.0, 0.0)):
@@ -150,3 +150,15 @@ def test_antialiasing_halves_the_noise_and_keeps_the_mean():
     sigma = np.sqrt(3) / 2.3548
     assert smoothed.std() == pytest.approx((2 * np.sqrt(np.pi) * sigma) ** -1.5, rel=0.06)  # Gaussian filter of white noise
     assert smoothed.mean() == pytest.approx(noise.mean(), abs=0.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**32 - 1))
+def test_halving_is_the_mean_over_larger_voxels(shape, seed):
+    """Voxels cut into eight equal parts, the outermost repeated: means over the 4×4×4 parts around every second centre."""
+    volume = np.random.default_rng(seed).random(shape, dtype=np.float32)
+    parts = np.pad(volume, 1, mode="edge").repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    expected = np.empty([(n + 1) // 2 for n in shape])
+    for index in np.ndindex(expected.shape):
+        expected[index] = parts[tuple(slice(4 * i + 1, 4 * i + 5) for i in index)].mean()
+    np.testing.assert_allclose(halved(volume), expected, rtol=1e-5)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -5,19 +7,21 @@ from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.intensity import by_mean, by_top_mean
 from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input
 from brainage_bids.models.nets import NETS
-from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
+from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
-    "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
+    "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
+    "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_published_grids(name):
     assert prepared_shape(INPUTS[name].contract.shape, INPUTS[name].steps) == PUBLISHED[name]
-    assert steps_from_json(steps_to_json(INPUTS[name].steps)) == INPUTS[name].steps
+    again = steps_from_json(json.loads(json.dumps(steps_to_json(INPUTS[name].steps))))
+    assert again == INPUTS[name].steps and steps_to_json(again) == steps_to_json(INPUTS[name].steps)
 
 
 def test_every_network_has_an_input():
@@ -43,6 +47,32 @@ def test_sfcn_by_hand():
     expected = by_mean(fsl)[11:171, 13:205, 11:171][::-1]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert 1200 < brain.sum() / 1e3 < 2200  # mL of a brain with its fluid
+
+
+def test_brain2affine_lies_on_the_grid_of_2_mm():
+    """An image that is linear in x, y, z is its own mean over any voxel; the brain is that of ``brain2zscore``."""
+    place, plain = INPUTS["brain2affine"], INPUTS["brain2zscore"]
+    there, left = placed(place.contract, place.steps)
+    assert (there.shape, there.affine, there.voxel_mm) == (plain.contract.shape, plain.contract.affine, plain.contract.voxel_mm)
+    assert left == plain.steps
+    brain = template_probability("brain", plain.contract.shape, plain.contract.affine) >= 0.5
+    inner = brain & (np.arange(91) > 0)  # below its lowest plane the fine grid has nothing
+    found = {}
+    for name, grid in (("brain2affine", GRIDS["1"]), ("brain2zscore", GRIDS["2"])):
+        axes = [origin + grid.voxel_mm * np.arange(n) for origin, n in zip(grid.origin_mm, grid.shape, strict=True)]
+        x, y, z = np.ix_(*axes)
+        found[name], _ = prepare((900 + x + 2 * y + 3 * z).astype(np.float32), INPUTS[name].contract, INPUTS[name].steps)
+    assert not found["brain2affine"][~brain].any()
+    np.testing.assert_allclose(found["brain2affine"][inner], found["brain2zscore"][inner], atol=2e-3)
+
+
+def test_a_cut_after_halving_takes_the_right_brain():
+    contract = INPUTS["brain2affine"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    steps = (*INPUTS["brain2affine"].steps[:2], Step("crop", {"start": (10, 20, 0), "stop": (80, 90, 70)}), Step("brain"))
+    found, _ = prepare(data, contract, steps)
+    brain = template_probability("brain", GRIDS["2"].shape, INPUTS["mni2"].contract.affine)[10:80, 20:90, :70] >= 0.5
+    np.testing.assert_array_equal(found > 0, brain)
 
 
 def test_top_mean_is_of_the_box_alone():

@@ -122,6 +122,9 @@ def test_scanners_differ_in_known_ways():
         ({"resolution": 0.0}, "--resolution"),
         ({"modalities": ("CT",)}, "modalities"),
         ({"tables_only": True, "model_space": "T1w"}, "--tables-only"),
+        ({"stripped": 0.5}, "with --model-space T1w"),
+        ({"stripped": 1.5, "model_space": "T1w"}, "--stripped is 1.5"),
+        ({"modalities": ("FLAIR",), "model_space": "T1w"}, "needs the T1w"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(wrong, word):

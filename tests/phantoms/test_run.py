@@ -14,8 +14,11 @@ import pytest
 
 from brainage_bids.bids.names import find_derivatives
 from brainage_bids.bids.query import collect
+from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.imaging.grids import GRIDS
+from brainage_bids.models.contract import check_image
+from brainage_bids.models.inputs import INPUTS
 from brainage_bids.phantoms import run
 from brainage_bids.phantoms.ageing import lesion_volume, target_volumes
 from brainage_bids.phantoms.cohort import Cohort
@@ -154,23 +157,26 @@ def test_tables_alone_are_valid_bids(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tissues", "T1w"])
 def test_maps_on_a_model_s_grid_lie_where_models_look(tmp_path, monkeypatch, kind):
-    def maps(visit, kind, *, voxel_mm, anatomies=None):
-        grid = GRIDS["2" if kind == "T1w" else "1p5"]
-        assert voxel_mm == grid.voxel_mm
-        one = np.zeros(grid.shape, np.float32)
+    def maps(visit, kind, *, anatomies=None, stripped=False):
+        one = np.zeros(GRIDS["1" if kind == "T1w" else "1p5"].shape, np.float32)
         one[40:50, 50:60, 40:50] = 0.5
         labels = np.where(one > 0, 41, 0).astype(np.uint8)
-        return {"T1w": one, "labels": labels, "lesions": labels // 41} if kind == "T1w" else {"GM": one, "WM": one}
+        scan = {"T1w": 600 * one, "labels": labels, "lesions": labels // 41, "matrix": np.eye(4)}
+        return scan if kind == "T1w" else {"GM": one, "WM": one}
 
-    monkeypatch.setattr(run.rendering, "model_space", maps)
-    design, out = Design(participants=2, model_space=kind), tmp_path / "cohort"
+    monkeypatch.setattr(run.normalised, "model_space", maps)
+    design, out = Design(participants=2, model_space=kind, stripped=float(kind == "T1w")), tmp_path / "cohort"
     assert run.make_cohort(out, design) == 2
     if kind == "T1w":
-        (found,) = find_derivatives(out / TABLES, "t1w_mni", "sub-001")
-        assert nib.load(found.path).shape == GRIDS["2"].shape
-        (path,) = (out / TRUTH / "sub-001" / "anat").glob("*_res-2_desc-true_dseg.nii.gz")
+        (found,) = find_derivatives(out / TABLES, "t1w_mni_affine", "sub-001")
+        image = check_image(INPUTS["brain2affine"].contract, found.path, "the test")
+        assert set(np.unique(image)) == {0, 300}
+        (path,) = (out / TRUTH / "sub-001" / "anat").glob("*_res-1_desc-true_dseg.nii.gz")
         assert np.unique(nib.load(path).get_fdata()).tolist() == [0, 41]
-        assert len(list(path.parent.glob("*_res-2_label-lesion_desc-true_mask.nii.gz"))) == 1
+        assert len(list(path.parent.glob("*_res-1_label-lesion_desc-true_mask.nii.gz"))) == 1
+        assert json.loads(sidecar_path(found.path).read_text())["SkullStripped"] is True
+        record = json.loads(next(path.parent.glob("*_parameters.json")).read_text())
+        assert record["effects"] == {"template_to_scanner_mm": np.eye(4).tolist(), "stripped": True}
     else:
         sharp, smooth = (find_derivatives(out / TABLES, key, "sub-001", label="GM")[0].path for key in ("modulated", "modulated_smooth"))
         assert (

@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from brainage_bids.imaging.atlas import OUTSIDE, load_atlas
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.imaging.warps import WARP_GRID
+from brainage_bids.models.inputs import net_input
+from brainage_bids.models.label_sets import label_set
 from brainage_bids.records import BadDataset, UnusableInput
 from brainage_bids.training.painting import BACKGROUND, OUTER, LabelMap, Painting, contrast, deformation, fit_affine, label_map_paths, paint
 from brainage_bids.training.painting import read_label_map as read
+from brainage_bids.training.segment_sources import PaintedSource
 
 CALM = Painting(*(0 if name != "knots_mm" else 18 for name in Painting.__dataclass_fields__))
 SHAPE, AFFINE = (24, 28, 24), np.array([[8, 0, 0, -90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1.0]])
@@ -126,3 +129,12 @@ def test_what_is_no_label_map(tmp_path, head):
         read(tmp_path / "b.nii.gz")
     with pytest.raises(BadDataset, match="holds 1 label maps"):
         label_map_paths(head.parent)
+
+
+def test_a_painting_does_not_need_the_finer_grid(head):
+    """The affine input at 2 mm is painted at 2 mm: the same painting as for the warped one."""
+    places = [net_input("slices", name) for name in ("brain2affine", "brain2zscore")]
+    found = [PaintedSource((head,), place, label_set("tissues").table()).fixed(3) for place in places]
+    assert len(np.unique(found[0][1])) == 4
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

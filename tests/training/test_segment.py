@@ -12,6 +12,7 @@ import torch
 
 import brainage_bids
 from brainage_bids.bids.names import derivative_path
+from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.transforms import write_transforms
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 from brainage_bids.models.inputs import net_input
@@ -139,6 +140,7 @@ def test_labels_are_cut_and_turned_as_images_are():
     codes = np.random.default_rng(0).integers(0, 9, (4, 5, 6))
     steps = [Step("crop", {"start": (1, 0, 2), "stop": (4, 5, 5)}), Step("mean"), Step("flip", {"axis": 0})]
     np.testing.assert_array_equal(labels_as_prepared(codes, steps), codes[1:4, :, 2:5][::-1])
+    np.testing.assert_array_equal(labels_as_prepared(codes, [Step("halve"), *steps[1:]]), codes[::2, ::2, ::2][::-1])
 
 
 # sources on disk
@@ -194,6 +196,29 @@ def test_truth_of_phantoms_is_packed(phantoms, tmp_path):
     write_truth(root, "sub-1", labels[0])
     changed, _, _ = packed_source([root], place(), label_set("structures"), tmp_path / "work")
     np.testing.assert_array_equal(changed.labels[1], labels[0])
+
+
+def test_truth_on_a_finer_grid_is_halved_with_the_image(tmp_path):
+    """The input of phantoms: the label of every second voxel, where the image is bright as that voxel is."""
+    root, affine = tmp_path / "derivatives" / "brainage", np.array(net_input("slices", "brain2affine").contract.affine)
+    labels = np.zeros(GRIDS["1"].shape, np.uint8)
+    labels[60:130, 80:160, 40:120] = 41
+    labels[84:100, 100:130, 60:90] = 43
+    path = derivative_path(root, "t1w_mni_affine", "sub-1", None)
+    path.parent.mkdir(parents=True)
+    nib.save(nib.Nifti1Image((600.0 * (labels == 41) + 50).astype(np.float32), affine), path)
+    folder = root.parent / "truth" / "sub-1" / "anat"
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(labels, affine), folder / "sub-1_space-MNI152NLin2009aSym_res-1_desc-true_dseg.nii.gz")
+    source, contract, left_out = packed_source([root], net_input("slices", "brain2affine"), label_set("tissues"), tmp_path / "work")
+    image, found = source.fixed(0)
+    assert image.shape == found.shape == GRIDS["2"].shape and contract.shape == GRIDS["1"].shape and not left_out
+    names = label_set("tissues").names
+    assert found[44, 58, 40] == 1 + names.index("CSF") and found[30, 40, 50] == 1 + names.index("WM")
+    white = found == 1 + names.index("WM")
+    inside = image != 0
+    assert image[white & inside].mean() > 0 > image[(found == 1 + names.index("CSF")) & inside].mean()
+    np.testing.assert_array_equal(found > 0, labels[8:189:2, 8:225:2, :181:2] > 0)
 
 
 def test_labels_move_with_the_image(phantoms, tmp_path):
