@@ -15,6 +15,7 @@ import numpy as np
 from brainage_bids.imaging import mixture
 from brainage_bids.imaging.atlas import OUTSIDE, Atlas, load_atlas
 from brainage_bids.imaging.greedy import find_warp
+from brainage_bids.imaging.grids import voxel_sizes
 from brainage_bids.imaging.groups import GROUPS, Settings
 from brainage_bids.imaging.normalise import to_template
 from brainage_bids.imaging.tissues import group_means
@@ -38,6 +39,9 @@ OUTER_GUESS = (0.55, 0.95, 0.15, 0.80, 0.50, 0.0)
 
 PLAIN = {"WM": "cerebral white", "GM": "cortex", "CSF": "fluid"}
 """The group that stands for its tissue where the means of small structures cannot be trusted yet."""
+
+THICK_MM = 4.0
+"""Of slices thicker than this the new warp is averaged with the old one, as what is between slices misleads it (docs/tissues.md)."""
 
 LIKE_WHITE = ("pallidum",)
 """Grey groups that are then painted white: iron and myelin make them so in most contrasts."""
@@ -102,7 +106,7 @@ def refine(
     affine : ndarray, (4, 4)
         Voxel index to mm.
     spatial_map : SpatialMap
-        The map so far. Its affine stays; the new warp follows the old one.
+        The map so far. Its affine stays; the new warp follows the old one (in thick slices, half of the way).
     mask : ndarray, (X, Y, Z) bool, optional
         Only for a stripped brain: outside is nothing.
     atlas : Atlas, optional
@@ -142,6 +146,8 @@ def refine(
         target / top, np.clip(seen / top, 0, BRIGHTEST), WARP_GRID.affine, np.eye(4), levels=levels, region=compared, seed=seed
     )
     displacement = further + field_at(spatial_map.displacement, grid_points() + further)
+    if voxel_sizes(affine).max() > THICK_MM and not plain:
+        displacement = (displacement + spatial_map.displacement) / 2
     return SpatialMap(spatial_map.affine, displacement)
 
 

@@ -38,12 +38,13 @@ EDGES: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
 )
 """Boundaries whose voxels are mixed: the two groups whose intensities mix, the groups of the first side, the codes of the second."""
 
-COARSE_EDGES = (
+LINED_EDGES = (
     *(edge if edge[0] != "cortex" else (*edge[:3], (24, 4, 43)) for edge in EDGES),
     ("caudate", "fluid", ("caudate",), (4, 43, 14)),
     ("thalamus", "fluid", ("thalamus",), (4, 43, 14)),
 )
-"""The same in coarse voxels, where ventricles would take in half of the grey matter that lines them."""
+"""The same with those of ventricles and the grey matter that lines them, half of whose mixed voxels they would take in. For the final
+segmentation: what only gives means to the registration does without."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Settings:
     edges : float
         Weight of the voxels on the boundary of two groups, relative to the geometric mean of both priors.
     boundaries : tuple
-        Those boundaries: `EDGES` or `COARSE_EDGES`.
+        Those boundaries: `EDGES` or `LINED_EDGES`.
     edge_shares : tuple of float
         Shares of the second group in such voxels; below one half they count as the first.
     reach : float
@@ -92,12 +93,13 @@ COARSE_SHARES = (0.33, 0.67)
 
 
 def settings_for(voxel_mm: float) -> Settings:
-    """The constants for voxels of a size in mm.
+    """The constants of the final segmentation for voxels of a size in mm.
 
-    >>> settings_for(1.0) == Settings()
+    >>> settings_for(1.0) == Settings(boundaries=LINED_EDGES)
     True
     """
-    return Settings(edge_shares=COARSE_SHARES, boundaries=COARSE_EDGES) if voxel_mm > COARSE_MM else Settings()
+    shares = COARSE_SHARES if voxel_mm > COARSE_MM else Settings.edge_shares
+    return Settings(edge_shares=shares, boundaries=LINED_EDGES)
 
 
 def channels(atlas: Atlas, codes: tuple[int, ...]) -> list[int]:

@@ -50,3 +50,16 @@ def test_a_known_wave_is_taken_back(atlas, stripped):
     before = np.linalg.norm(wave, axis=-1)[inside].mean()
     after = np.linalg.norm(found.displacement - wave, axis=-1)[inside].mean()
     assert after < 0.5 * before
+
+
+@pytest.mark.parametrize(("slices_mm", "shift"), [(3.0, 2.0), (5.0, 1.0)])
+def test_of_thick_slices_half_of_the_new_warp_is_taken(atlas, monkeypatch, slices_mm, shift):
+    affine = np.diag([3.0, 3.0, slices_mm, 1.0])
+    affine[:3, 3] = WARP_GRID.affine[:3, 3]
+    axes = [np.arange(n, dtype=np.float32) * step for n, step in zip((60, 72, int(180 / slices_mm)), (3.0, 3.0, slices_mm))]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) + affine[:3, 3].astype(np.float32)
+    image = sample(expected_image(atlas, MEANS, OUTER), WARP_GRID.affine, places)
+    nothing = np.zeros((*WARP_GRID.shape, 3), dtype=np.float32)
+    monkeypatch.setattr("brainage_bids.imaging.expected.find_warp", lambda *_, **__: nothing + np.float32(2))
+    found = refine(image, affine, SpatialMap(np.eye(4), nothing, nothing), atlas=atlas)
+    np.testing.assert_allclose(found.displacement, shift)
