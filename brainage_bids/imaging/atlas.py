@@ -72,8 +72,7 @@ class Atlas:
         shares = [np.prod(high - low) / np.prod(WARP_GRID.shape) for low, high in boxes]
         deep = [channel for channel, share in enumerate(shares) if share < DEEP]
         wide = [channel for channel, share in enumerate(shares) if share >= DEEP]
-        low = np.min([boxes[channel][0] for channel in deep], axis=0)
-        high = np.max([boxes[channel][1] for channel in deep], axis=0)
+        low, high = _box(self.probabilities.T[deep].any(axis=0).T)  # of those that are there at all
         block = self.probabilities[tuple(slice(a, b) for a, b in zip(low, high))]
         read_wide, read_deep = Reader(self.probabilities.T[wide].T), Reader(block.T[deep].T, tuple(low))
         step, origin = np.float32(WARP_GRID.voxel_mm), np.asarray(WARP_GRID.origin_mm, dtype=np.float32)

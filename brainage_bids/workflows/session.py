@@ -219,6 +219,7 @@ def make_template(session: Session, plan: Plan, digest: str) -> None:
 
     files = files_of(session, plan)
     wanted = ("preproc", "probseg_GM", "probseg_WM", "probseg_CSF", "xfm_forward", "xfm_inverse")
+    # FLAIR and SWI are under way on the other half
     threads = max(1, plan.threads // 2) if plan.beside and len(session.scans) > 1 else plan.threads
     made = run_graph(init_template_wf(threads=threads), {key: files[key] for key in wanted}, plan.work_dir / session.stem)
     stripped = bool(read_sidecar(plan.out_dir, session).get("InputSkullStripped"))
