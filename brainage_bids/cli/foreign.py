@@ -17,6 +17,7 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--train-n", type=int, required=True, metavar="N", help="how many training people")
     sub.add_argument("--dataset-name", default="not stated", metavar="NAME", help="who they were")
     sub.add_argument("--input", metavar="NAME", help="input of the network (docs/networks.md); default: the published one of its kind")
+    sub.add_argument("--box", nargs=3, type=int, metavar=("X", "Y", "Z"), help="voxels of the box of packed1, packed1flair or packed1swi")
     sub.add_argument("--leak", type=float, default=0.2, help="slope of a mrinet's ReLU below zero, or 0 (default: %(default)s)")
     sub.add_argument("--first-bin", type=float, default=42.0, metavar="YEARS", help="lower edge of SFCN's first bin (default: %(default)s)")
     sub.add_argument("--bin-width", type=float, default=1.0, metavar="YEARS", help="of SFCN's bins (default: %(default)s)")
@@ -55,6 +56,7 @@ def import_weights(options: argparse.Namespace) -> int:
         _about(options, options.licence, options.citation),
         Origin(options.dataset_name, options.train_n, tuple(options.train_ages), options.mae, options.errors_n, options.rmse),
         input_name=options.input,
+        box=None if options.box is None else tuple(options.box),
         leak=options.leak,
         bins=bins,
         overwrite=options.overwrite,

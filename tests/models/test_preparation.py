@@ -5,7 +5,7 @@ import pytest
 
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.intensity import by_mean, by_top_mean
-from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input
+from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, in_box, net_input
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -14,6 +14,8 @@ PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
     "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
+    "packed2": (91, 109, 91), "packed2flair": (91, 109, 91), "packed2swi": (91, 109, 91),
+    "packed1": (1, 1, 1), "packed1flair": (1, 1, 1), "packed1swi": (1, 1, 1),  # until the people in training decide
 }  # fmt: skip
 
 
@@ -93,6 +95,15 @@ def test_uint8_finds_white_matter_and_says_what_was_clipped():
     assert np.median(inside) * 255 == pytest.approx(73, abs=1.5)
     assert clipped == pytest.approx(4 / data.size)
     np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+
+
+def test_the_box_of_an_imported_network():
+    assert in_box(INPUTS["packed1"], (170, 200, 160)).contract.shape == (170, 200, 160)
+    assert in_box(INPUTS["packed2"], None) is INPUTS["packed2"]
+    with pytest.raises(BadConfiguration, match="--box, the voxels of its largest brain"):
+        in_box(INPUTS["packed1"], None)
+    with pytest.raises(BadConfiguration, match="has no box"):
+        in_box(INPUTS["packed2"], (170, 200, 160))
 
 
 def test_refusals():
