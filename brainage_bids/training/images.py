@@ -14,6 +14,7 @@ import numpy as np
 from brainage_bids.bids.names import find_derivatives, with_prefix
 from brainage_bids.bids.phenotype import load_phenotype
 from brainage_bids.bids.tables import Table, is_missing, read_tsv
+from brainage_bids.imaging.packing import box_of
 from brainage_bids.models.card import InputContract
 from brainage_bids.models.contract import contract_of_image, load_header
 from brainage_bids.models.inputs import NetInput
@@ -239,14 +240,14 @@ def _first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContra
 
 
 def _largest(paths: Sequence[Path]) -> tuple[int, int, int]:
-    """The box of H1: the largest of the brains along each axis and two voxels, which is what arrays cut to a brain have around them."""
-    shapes = []
+    """The box of H1 for arrays that are cut to a brain and one voxel around."""
+    extents = []
     for path in paths:
         try:
-            shapes.append(load_header(path).get_data_shape())
+            extents.append([n - 2 for n in load_header(path).get_data_shape()])
         except UnusableInput as error:  # packing the images says so of each
             LOGGER.debug("%s", error)
-    return tuple(int(n) for n in np.max(shapes, axis=0))
+    return box_of(extents)
 
 
 Progress = Callable[[int, int], None]
