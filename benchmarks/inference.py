@@ -29,7 +29,7 @@ BATCHES = (1, 4, 16, 64)
 def files_of(folder: str, out_dir: str, count: int) -> list[dict[str, Path]]:
     """The model's input of some people."""
     (contract,) = open_model(folder).card.inputs
-    found = find_derivatives(Path(out_dir), contract.derivative, space=contract.space, **contract.entities)
+    found = find_derivatives(Path(out_dir), contract.derivative, **contract.name_values)
     return [{contract.key: item.path} for item in found[:count]]
 
 
