@@ -302,6 +302,7 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
             partial,
             mae_ci=held_out.intervals["mae"],
             r_ci=(low, high) if low == low else None,
+            guess=float(held_out.guesses.mean()),
             mae_guess=held_out.metrics.mae_guess,
             p_value=held_out.test.p,
             title="Brain age of people held out",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,6 +144,16 @@ def rate_at(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return recipe.rate * (step + 1) / warm
     return recipe.rate * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def step_weights(sizes: Sequence[int], accumulate: int) -> list[float]:
+    """Weight of each batch's mean loss in the step it belongs to: its people over those of the step, as in one large batch.
+
+    >>> step_weights([4, 4, 4, 2, 6], 2)
+    [0.5, 0.5, 0.6666666666666666, 0.3333333333333333, 1.0]
+    """
+    steps = [sizes[start : start + accumulate] for start in range(0, len(sizes), accumulate)]
+    return [size / sum(step) for step in steps for size in step]
 
 
 def balanced_weights(ages: np.ndarray, width: float = 5.0) -> np.ndarray:

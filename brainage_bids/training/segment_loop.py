@@ -17,7 +17,7 @@ from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.segmenter import label_prepared
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
-from brainage_bids.training.objective import Recipe, make_optimiser, rate_at
+from brainage_bids.training.objective import Recipe, make_optimiser, rate_at, step_weights
 from brainage_bids.training.overlap import dice_and_entropy, dice_of_labels
 from brainage_bids.training.segment_sources import Source
 
@@ -134,6 +134,8 @@ class _Run:
         self.seed, self.device = seed, device
         self.optimiser = make_optimiser(recipe, net.parameters())
         self.batches = math.ceil(len(self.train) / recipe.batch)
+        sizes = [min(recipe.batch, len(self.train) - start) for start in range(0, len(self.train), recipe.batch)]
+        self.weights = step_weights(sizes, recipe.accumulate)
         self.steps = math.ceil(self.batches / recipe.accumulate)
         self.standing = Standing((-math.inf, 0, {}))
         self.path = work / f"segment-{self._digest()}.pt" if work is not None else None
@@ -169,7 +171,7 @@ class _Run:
                 advice = "give a smaller --rate, or look for images with odd values"
                 raise BadConfiguration(f"The training loss became {loss.item()} in epoch {epoch + 1}; {advice}.")
             losses.append(loss.item())
-            (loss / self.recipe.accumulate).backward()
+            (loss * self.weights[number]).backward()
             if (number + 1) % self.recipe.accumulate == 0 or number + 1 == self.batches:
                 rate = rate_at(self.recipe, epoch * self.steps + number // self.recipe.accumulate, self.recipe.epochs * self.steps)
                 for group in self.optimiser.param_groups:
