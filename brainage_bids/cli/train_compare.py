@@ -182,7 +182,7 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
     for token, (place, table, cache) in packed.items():
         kind, _, block = token.partition(":")
         rows = [row for row, key in enumerate(zip(table.participants, table.sessions, strict=True)) if key in shared]
-        table, cache = table.keep(rows, {}), _rows_of_cache(cache, rows)
+        table, cache = table.keep(rows, {}), cache.keep(rows)
         one = argparse.Namespace(**{**vars(options), "model": kind, "block": block or None})
         recipe, architecture = train_network._recipe(one)
         setup = Setup(kind, replace(place, contract=table.contract), recipe, architecture, device=device, work=work)
@@ -210,13 +210,6 @@ def _find(options: argparse.Namespace, place) -> ImageTable:
         where=options.where,
         exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),
     )
-
-
-def _rows_of_cache(cache, rows: list[int]):
-    """The cache itself where all rows are wanted, else a copy of those that are."""
-    if rows == list(range(len(cache.scales))):
-        return cache
-    return replace(cache, volumes=cache.volumes[rows], scales=cache.scales[rows], cells=cache.cells[rows], name=f"{cache.name}-{len(rows)}")
 
 
 def _predictions(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,8 +174,8 @@ def _write(options: argparse.Namespace, trained, held_out: HeldOut, setup: Setup
     """Write the model folder and what goes beside it, and say where they are."""
     from brainage_bids.training.network_card import write_trained
 
-    folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)
     written = write_held_out(options.cv_out or beside(options.out, "_cv"), held_out, trained.fitted.history, parts, table, options)
+    folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)  # last: a model that is there is all there
     print(f"\n{describe_errors(folder.card)}")
     for path in (folder.path, *written):
         print(path)
@@ -256,18 +256,31 @@ def _try_network(setup: Setup, place: NetInput) -> None:
 def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:
     """The part of each person, None for folds; and what to say of it."""
     from brainage_bids.stats.folds import stratified_parts
-    from brainage_bids.training.network_train import check_folds
+    from brainage_bids.training.network_train import check_folds, check_parts
     from brainage_bids.training.split_file import read_split
 
     if options.split_file is not None:
-        parts, words = read_split(options.split_file, table.participants), f"parts of {options.split_file}"
+        parts, strangers = read_split(options.split_file, table.participants)
+        words = f"parts of {options.split_file}{_who_is_not(table.participants, parts, strangers)}"
     elif options.split_parts:
-        parts, (first, second) = stratified_parts(table.participants, table.ages, table.sites, seed=options.seed)
+        parts, (first, second) = stratified_parts(table.participants, table.ages, table.projects, seed=options.seed)
         words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
     else:
         check_folds(table.n_people, options.folds, options.repeats)
         return None, f"{options.folds} folds, {options.repeats} times"
+    check_parts(table.participants, parts)
     return dict(zip(table.participants, map(str, parts), strict=True)), words
+
+
+def _who_is_not(participants: Sequence[str], parts: Sequence[str], strangers: Sequence[str]) -> str:
+    """In words, who of the cohort is not in a split file and the other way round.
+
+    >>> _who_is_not(["sub-1", "sub-2"], ["train", ""], ["sub-9"])
+    '; not in it and not used: 1 (sub-2); in it, but not among these people: 1 (sub-9)'
+    """
+    unused = sorted({name for name, part in zip(participants, parts, strict=True) if not part})
+    said = (("not in it and not used", unused), ("in it, but not among these people", strangers))
+    return "".join(f"; {words}: {len(names)} ({', '.join(names)})" for words, names in said if names)
 
 
 def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTable, options: argparse.Namespace) -> list[Path]:

@@ -64,6 +64,12 @@ class ImageTable:
         """How many people the sessions belong to."""
         return len(set(self.participants))
 
+    @property
+    def projects(self) -> tuple[str | None, ...]:
+        """The site of each session, after the number of its dataset where there are several: scanners of two datasets are not one."""
+        numbers = [person.rpartition(":")[0] for person in self.participants]
+        return tuple(f"{number}:{site or ''}" if number else site for number, site in zip(numbers, self.sites, strict=True))
+
     def people_by(self, values: Sequence[str | None]) -> dict[str, int]:
         """How many people have each value; sessions without one do not count."""
         pairs = {(person, value) for person, value in zip(self.participants, values, strict=True) if value is not None}
@@ -206,7 +212,7 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
         advice = "; give --phenotype a table with participant_id and age of these people" if "no age" in reasons else ""
         raise BadDataset(f"No session can be trained on ({reasons}){advice}.")
     wanted = place.contract
-    contract = _first_contract([row["path"] for row in rows], wanted)
+    contract = first_contract([row["path"] for row in rows], wanted)
     if wanted.derivative.startswith("modulated") or any(step.name in SKULL_STEPS for step in place.steps):
         contract = replace(contract, stripped=None)
     return ImageTable(
@@ -224,7 +230,7 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
     )
 
 
-def _first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
+def first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
     """What the first image that can be read is; the error of the first if none can."""
     first: UnusableInput | None = None
     for path in paths:

@@ -19,7 +19,7 @@ from brainage_bids.training.augment import preset
 from brainage_bids.training.batches import Batch, Batches
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
 from brainage_bids.training.forward import Cohort, convolve, predict
-from brainage_bids.training.objective import Recipe, bins_of, loss_of, make_optimiser, rate_at, step_weights
+from brainage_bids.training.objective import Recipe, bins_of, enough_memory, loss_of, make_optimiser, rate_at, step_weights
 from brainage_bids.training.processes import ALONE, Team, joint_norms
 from brainage_bids.training.transfer import hold, to_training
 
@@ -94,25 +94,12 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs people to train on and people to validate with.")
-    try:
+    with enough_memory(recipe):
         net.to(device)
         with joint_norms(net, team):
             fitted = _Run(net, cohort, train, validation, recipe, seed, freeze, device, work, team).go(told)
-    except torch.OutOfMemoryError as error:
-        raise BadConfiguration(_too_much(recipe, "The GPU")) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise BadConfiguration(_too_much(recipe, "This machine")) from error
     net.eval()
     return fitted
-
-
-def _too_much(recipe: Recipe, what: str) -> str:
-    advice = f"give --batch {recipe.batch // 2} --accumulate {recipe.accumulate * 2} and --precision bfloat16"
-    if recipe.batch == 1:
-        advice = "give --precision bfloat16 or an --input of larger voxels"
-    return f"{what} has too little memory for {recipe.batch} images at once; {advice}."
 
 
 def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:

@@ -165,6 +165,7 @@ def train_parts(
         The errors are those of the network that is kept; ``by_run`` those of all.
     """
     check_ages(table.ages)
+    check_parts(table.participants, parts)
     rows = {name: np.flatnonzero(parts == name) for name in ("train", "validation", "test")}
     cohort = Cohort(cache, table.ages)
     trained = []
@@ -172,7 +173,10 @@ def train_parts(
         name = f"run {number + 1} of {runs}"
         trained.append(train_one(setup, cohort, rows["train"], rows["validation"], seed + number, _named(told, name)))
     test = rows["test"]
+    _, row_of = np.unique([table.participants[row] for row in test], return_inverse=True)
+    sessions = np.bincount(row_of)
     predictions = [_predicted(setup, one.model, cohort, test) for one in trained]
+    errors = [np.bincount(row_of, values - table.ages[test]) / sessions for values in predictions]
     best = int(np.argmin([one.fitted.validation_mae for one in trained]))
     counts = count_parts(table.participants, parts)
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -186,7 +190,7 @@ def train_parts(
         np.array([sds]),
         np.array([guesses]),
         seed,
-        by_run=[np.mean(np.abs(values - table.ages[test])) for values in predictions],
+        by_run=[np.mean(np.abs(of_people)) for of_people in errors],
         features=_features(setup, trained[best], cohort, test),
     )
     return trained[best], held_out
@@ -250,6 +254,14 @@ def check_folds(people: int, folds: int, repeats: int) -> None:
     if not 2 <= folds <= people or people - -(-people // folds) < 4 or repeats < 1:
         least = "four people in training, one a fold and two folds are the least"
         raise BadDataset(f"{people} people cannot be cross-validated in {folds} folds: {least}.")
+
+
+def check_parts(participants: Sequence[str], parts: Sequence[str]) -> None:
+    """Raise BadDataset if nobody is in a part, or fewer than two people are there to be scored."""
+    counts = count_parts(participants, parts)
+    if min(counts.values()) < 1 or counts["test"] < 2:
+        numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise BadDataset(f"The parts are too small ({numbers}): two people in test, one in each other part are the least; use --folds.")
 
 
 def _predicted(setup: Setup, model: NetworkModel, cohort: Cohort, rows: np.ndarray) -> np.ndarray:

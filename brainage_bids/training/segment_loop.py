@@ -17,7 +17,7 @@ from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.segmenter import label_prepared
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
-from brainage_bids.training.objective import Recipe, make_optimiser, rate_at, step_weights
+from brainage_bids.training.objective import Recipe, enough_memory, make_optimiser, rate_at, step_weights
 from brainage_bids.training.overlap import dice_and_entropy, dice_of_labels
 from brainage_bids.training.segment_sources import Source
 
@@ -118,11 +118,12 @@ def fit_segmenter(
     Raises
     ------
     BadConfiguration
-        If there is nothing to train on or to validate with, or the loss is no number any more.
+        If there is nothing to train on or to validate with, the loss is no number any more, or there is too little memory.
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs images to train on and images to validate with.")
-    return _Run(net, source, train, validation, recipe, view, count, seed, device, work).go(told)
+    with enough_memory(recipe):
+        return _Run(net, source, train, validation, recipe, view, count, seed, device, work).go(told)
 
 
 class _Run:
