@@ -124,10 +124,7 @@ def compare(options: argparse.Namespace) -> int:
     rows = rows_of(outcomes, seed=options.seed)
     written = [sink_table(rows, out / "comparison.tsv", COLUMNS)]
     written.append(sink_table(_predictions(outcomes, seeds), out / "predictions.tsv", PREDICTION_COLUMNS))
-    from brainage_bids.training.split_file import split_rows
-
-    named = [parts[person] for person in table.participants]
-    written.append(sink_table(split_rows(table.participants, named), out / "split.tsv", train_network.SPLIT_COLUMNS))
+    written += train_network.write_split(out, table, [parts[person] for person in table.participants])
     _print_rows(rows, options)
     for path in written:
         print(path)

@@ -172,9 +172,14 @@ def _pack(options: argparse.Namespace, table: ImageTable, place: NetInput, work:
 
 def _write(options: argparse.Namespace, trained, held_out: HeldOut, setup: Setup, table: ImageTable, cache, about: About, parts, facts):
     """Write the model folder and what goes beside it, and say where they are."""
+    from dataclasses import replace
+
     from brainage_bids.training.network_card import write_trained
 
     written = write_held_out(options.cv_out or beside(options.out, "_cv"), held_out, trained.fitted.history, parts, table, options)
+    if options.target:
+        limit = f"It learned the column {options.target} instead of the age, and what it gives is that."
+        about = replace(about, limits=(limit, *about.limits))
     folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)  # last: a model that is there is all there
     print(f"\n{describe_errors(folder.card)}")
     for path in (folder.path, *written):
@@ -288,7 +293,6 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
     from brainage_bids.bids.sink import sink_table, write_atomic
     from brainage_bids.reports.curves import draw_history
     from brainage_bids.reports.scatter import scatter_cv
-    from brainage_bids.training.split_file import split_rows
 
     rows = []
     for index, person in enumerate(held_out.participants):
@@ -296,7 +300,7 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
         rows.append({"participant_id": person, **{name: round(float(array[index]), 4) for name, array in values.items()}})
     written = [sink_table(rows, out / "cv_predictions.tsv", COLUMNS)]
     if parts is not None:
-        written.append(sink_table(split_rows(table.participants, parts), out / "split.tsv", SPLIT_COLUMNS))
+        written += write_split(out, table, parts)
     if options.export_features and held_out.features is not None:
         names = [f"feature_{number:03d}" for number in range(1, held_out.features.shape[1] + 1)]
         described = {
@@ -323,6 +327,20 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
     with write_atomic(out / "history.png") as partial:
         draw_history(history, partial)
     return [*written, out / "cv_scatter.png", out / "history.png"]
+
+
+def write_split(out: Path, table: ImageTable, parts: Sequence[str]) -> list[Path]:
+    """Write who is in which part as ``split.tsv`` and as a picture."""
+    from brainage_bids.bids.sink import sink_table, write_atomic
+    from brainage_bids.reports.parts import draw_parts
+    from brainage_bids.stats.folds import PARTS
+    from brainage_bids.training.split_file import split_rows
+
+    rows = [table.participants.index(person) for person in sorted(set(table.participants))]
+    columns = [[values[row] for row in rows] for values in (table.ages, table.sexes, table.projects, parts)]
+    with write_atomic(out / "split.png") as partial:
+        draw_parts(*columns, PARTS, partial)
+    return [sink_table(split_rows(table.participants, parts), out / "split.tsv", SPLIT_COLUMNS), out / "split.png"]
 
 
 COLUMNS = {
