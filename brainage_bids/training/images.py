@@ -37,7 +37,7 @@ class ImageTable:
         What is learned, years.
     paths : tuple of Path
     contract : InputContract
-        What the images are, with the grid of the first.
+        What the images are, with the grid that most of them have.
     sexes, sites, groups : tuple of str or None
     datasets : tuple of str
         Names of the datasets (not one a session).
@@ -95,7 +95,7 @@ def find_images(
     exclude_flags: Sequence[str] = (),
     dataset_names: Sequence[str] = (),
 ) -> ImageTable:
-    """Find every session that has the image and an age; no image is read but the header of the first.
+    """Find every session that has the image and an age; of images only headers are read.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
         advice = "; give --phenotype a table with participant_id and age of these people" if "no age" in reasons else ""
         raise BadDataset(f"No session can be trained on ({reasons}){advice}.")
     wanted = place.contract
-    contract = first_contract([row["path"] for row in rows], wanted)
+    contract = usual_contract([row["path"] for row in rows], wanted)
     if wanted.derivative.startswith("modulated") or any(step.name in SKULL_STEPS for step in place.steps):
         contract = replace(contract, stripped=None)
     return ImageTable(
@@ -230,15 +230,26 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
     )
 
 
-def first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
-    """What the first image that can be read is; the error of the first if none can."""
+def usual_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
+    """What most of the images are (of the first, where kinds are equally many); the error of the first if none can be read.
+
+    Only headers are read.
+    """
     first: UnusableInput | None = None
+    counts: Counter[object] = Counter()
+    found: dict[object, InputContract] = {}
     for path in paths:
         try:
-            return contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
+            contract = contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
         except UnusableInput as error:
             first = first or error
-    raise first or BadDataset("There are no images.")
+            continue
+        grid = (contract.shape, contract.affine)
+        found.setdefault(grid, contract)
+        counts[grid] += 1
+    if not counts:
+        raise first or BadDataset("There are no images.")
+    return found[counts.most_common(1)[0][0]]
 
 
 Progress = Callable[[int, int], None]

@@ -24,7 +24,7 @@ from brainage_bids.records import SPACE, BadConfiguration, BadDataset, UnusableI
 from brainage_bids.training.augment import augment, preset, shifted
 from brainage_bids.training.cache import Cache, Stack, pack, refuse
 from brainage_bids.training.collect import reason_by_quality
-from brainage_bids.training.images import ImageTable, Progress, first_contract
+from brainage_bids.training.images import ImageTable, Progress, usual_contract
 from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
 
 
@@ -233,7 +233,7 @@ def packed_source(
                 found.append((prefix + item.participant_id, item.path, reader))
     if not found:
         raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
-    contract = replace(first_contract([path for _, path, _ in found], place.contract), stripped=None)
+    contract = replace(usual_contract([path for _, path, _ in found], place.contract), stripped=None)
     people = tuple(person for person, _, _ in found)
     nothing = (None,) * len(found)
     table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)

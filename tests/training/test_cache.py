@@ -135,6 +135,17 @@ def test_the_first_image_may_be_broken(people):
     assert table.participants[0] == "sub-1"
 
 
+def test_the_grid_of_most_is_the_grid(people):
+    """The first person has an odd one: that person is left out, not the four others."""
+    root, values = people
+    write(root / "out", "sub-0", values[0][:-1])
+    with pytest.raises(BadDataset, match=r"1 images cannot be trained on: .*sub-0.* does not fit"):
+        pack(table_of(root), (), root / "work")
+    table, cache = pack(table_of(root), (), root / "work", allow_missing=True)
+    assert table.participants == ("sub-1", "sub-2", "sub-3", "sub-4")
+    np.testing.assert_allclose(cache.read(0), values[1], rtol=1e-3)
+
+
 def test_some_rows_of_a_pack_are_not_copied(people):
     root, values = people
     _, cache = pack(table_of(root), (), root / "work")
