@@ -162,7 +162,7 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
     from brainage_bids.records import BadDataset
     from brainage_bids.training.cache import pack
     from brainage_bids.training.compare import SCRATCH, Cell
-    from brainage_bids.training.network_train import Setup
+    from brainage_bids.training.network_train import Setup, check_bins
     from brainage_bids.training.transfer import start_from
 
     starts, work, device = _starts(options), options.work or out.with_name(f"{out.name}_work"), train_network._device(options)
@@ -182,6 +182,7 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
         table, cache = table.keep(rows, {}), cache.keep(rows)
         one = argparse.Namespace(**{**vars(options), "model": kind, "block": block or None})
         recipe, architecture = train_network._recipe(one)
+        check_bins(table.ages, architecture)
         setup = Setup(kind, replace(place, contract=table.contract), recipe, architecture, device=device, work=work)
         cells.append(Cell(token, SCRATCH, setup, table, cache))
         for word, model in starts:

@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
 
     from brainage_bids.models.inputs import net_input
     from brainage_bids.training.folder import check_place
-    from brainage_bids.training.network_train import Setup, check_ages, train_folds, train_parts
+    from brainage_bids.training.network_train import Setup, check_ages, check_bins, train_folds, train_parts
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
@@ -117,6 +117,7 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
     place = replace(net_input(options.model, options.input), contract=table.contract)
     init = _init(options)
     recipe, architecture = _recipe(options)
+    check_bins(table.ages, architecture)
     work = options.work or beside(options.out, "_work")
     setup = Setup(options.model, place, recipe, architecture, init, options.freeze, device, work, team)
     _try_network(setup, place)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.models.segmenter import SegmentModel
-from brainage_bids.records import BadDataset
+from brainage_bids.records import BadConfiguration, BadDataset
 from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import SignFlip, sign_flip_test
@@ -247,6 +248,19 @@ def check_ages(ages: np.ndarray) -> None:
     """Raise BadDataset if there is nothing to be learned: everybody of one age."""
     if len(ages) < 2 or not np.ptp(ages) > 0:
         raise BadDataset(f"All {len(ages)} sessions have the same age, so there is nothing to learn; check the phenotype table.")
+
+
+def check_bins(ages: np.ndarray, architecture: Mapping[str, Any]) -> None:
+    """Raise BadConfiguration if a network says bins of age and somebody is in none of them, so that nothing could be learned of them."""
+    if not architecture.get("bins"):
+        return
+    bins = Bins(**architecture["bins"])
+    high = bins.low + bins.width * bins.count
+    outside = int(np.sum((ages < bins.low) | (ages > high)))
+    if outside:
+        who = f"{outside} of {len(ages)} sessions ({ages.min():.1f} to {ages.max():.1f} years)"
+        advice = "give --bins LOW WIDTH COUNT that hold all, or leave these people out by --where"
+        raise BadConfiguration(f"{who} lie outside the bins of {bins.low:g} to {high:g} years; {advice}.")
 
 
 def check_folds(people: int, folds: int, repeats: int) -> None:

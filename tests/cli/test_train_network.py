@@ -213,6 +213,7 @@ def test_bad_input_is_one_sentence(people, tmp_path, capsys):
         (("resnet", "--input", "colour"), 78, "no input 'colour'"),
         (("resnet", "--loss", "kl"), 78, "goes with a network that says bins"),
         (("resnet", "--rate", "-1"), 78, "the rate above zero"),
+        (("resnet", "--bins", "30", "2", "10"), 78, "sessions (20.0 to 60.0 years) lie outside the bins of 30 to 50 years; give --bins"),
         (("resnet", "--device", "tpu"), 78, "is not there; give --device cpu"),
         (("resnet", "--init", "nobody"), 78, "There is no model 'nobody'"),
         (("resnet", "--split-file", str(root / "none.tsv")), 78, "cannot be read"),
