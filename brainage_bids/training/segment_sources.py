@@ -219,18 +219,7 @@ def packed_source(
     BadDataset
         If no image with labels is there, or (without `allow_missing`) one cannot be used.
     """
-    found, missing = [], []  # who and which files; who and why
-    for number, root in enumerate(map(Path, derivatives), start=1):
-        prefix = f"{number}:" if len(derivatives) > 1 else ""
-        entities = {"space": place.contract.space, **place.contract.entities}
-        for item in find_derivatives(root, place.contract.derivative, **entities):
-            reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
-            who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
-            reason = reason_by_quality(root, (item.participant_id, item.session_id), exclude_flags)
-            if reader is None or reason is not None:
-                missing.append((who, reason or "no labels"))
-            else:
-                found.append((prefix + item.participant_id, item.path, reader))
+    found, missing = _find_labelled(derivatives, place, labels, exclude_flags)
     if not found:
         raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
     contract = replace(usual_contract([path for _, path, _ in found], place.contract), stripped=None)
@@ -245,6 +234,25 @@ def packed_source(
     kept, cache = kept.keep(rows, reasons), cache.keep(rows)
     source = PackedSource(cache, codes, labels.table(), kept.participants, augmentation)
     return source, contract, (*missing, *kept.left_out)
+
+
+def _find_labelled(
+    derivatives: Sequence[Path], place: NetInput, labels: LabelSet, exclude_flags: Sequence[str]
+) -> tuple[list[tuple[str, Path, Reader]], list[tuple[str, str]]]:
+    """Everybody's image with what reads the labels beside it; and who has none or is not wanted, with the reason."""
+    found, missing = [], []
+    for number, root in enumerate(map(Path, derivatives), start=1):
+        prefix = f"{number}:" if len(derivatives) > 1 else ""
+        entities = {"space": place.contract.space, **place.contract.entities}
+        for item in find_derivatives(root, place.contract.derivative, **entities):
+            reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
+            who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
+            reason = reason_by_quality(root, (item.participant_id, item.session_id), exclude_flags)
+            if reader is None or reason is not None:
+                missing.append((who, reason or "no labels"))
+            else:
+                found.append((prefix + item.participant_id, item.path, reader))
+    return found, missing
 
 
 def _pack_labels(
