@@ -234,9 +234,28 @@ def sweep_stale(root: Path | str) -> list[Path]:
     return sorted(removed)
 
 
+def partial_folder(path: Path | str) -> Path:
+    """A name beside a folder to be, under which it is filled; `sweep_folders` knows it."""
+    path = Path(path)
+    return path.with_name(f".{path.name}{_mark()}")
+
+
+def sweep_folders(path: Path | str) -> None:
+    """Remove what killed runs left of this folder: those of `partial_folder`, also with an ending, whose process is dead."""
+    path = Path(path)
+    for other in path.parent.iterdir():
+        match = PARTIAL.fullmatch(other.name)
+        if match is not None and match["stem"] == path.name and other.is_dir() and _is_stale(other, match):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _mark() -> str:
+    return f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial"
+
+
 def _partial_name(name: str) -> str:
     stem, dot, extension = name.partition(".") if not name.startswith(".") else (name.strip("."), "", "")
-    mark = f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial"
+    mark = _mark()
     room = LONGEST_NAME - len(os.fsencode(f".{mark}{dot}{extension}"))
     while len(os.fsencode(stem)) > room:
         stem = stem[:-1]

@@ -159,6 +159,7 @@ def write_validation(out: Path, data: TrainingData, validation: CrossValidation)
             partial,
             mae_ci=validation.intervals["mae"],
             r_ci=validation.intervals["r"] if validation.intervals["r"][0] == validation.intervals["r"][0] else None,
+            guess=float(validation.guesses.mean()),
             mae_guess=validation.metrics.mae_guess,
             p_value=validation.test.p,
             groups=[group or "not known" for group in groups] if any(groups) else None,

@@ -124,10 +124,7 @@ def compare(options: argparse.Namespace) -> int:
     rows = rows_of(outcomes, seed=options.seed)
     written = [sink_table(rows, out / "comparison.tsv", COLUMNS)]
     written.append(sink_table(_predictions(outcomes, seeds), out / "predictions.tsv", PREDICTION_COLUMNS))
-    from brainage_bids.training.split_file import split_rows
-
-    named = [parts[person] for person in table.participants]
-    written.append(sink_table(split_rows(table.participants, named), out / "split.tsv", train_network.SPLIT_COLUMNS))
+    written += train_network.write_split(out, table, [parts[person] for person in table.participants])
     _print_rows(rows, options)
     for path in written:
         print(path)
@@ -165,7 +162,7 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
     from brainage_bids.records import BadDataset
     from brainage_bids.training.cache import pack
     from brainage_bids.training.compare import SCRATCH, Cell
-    from brainage_bids.training.network_train import Setup
+    from brainage_bids.training.network_train import Setup, check_bins
     from brainage_bids.training.transfer import start_from
 
     starts, work, device = _starts(options), options.work or out.with_name(f"{out.name}_work"), train_network._device(options)
@@ -182,9 +179,10 @@ def _cells(options: argparse.Namespace, out: Path) -> list[Cell]:
     for token, (place, table, cache) in packed.items():
         kind, _, block = token.partition(":")
         rows = [row for row, key in enumerate(zip(table.participants, table.sessions, strict=True)) if key in shared]
-        table, cache = table.keep(rows, {}), _rows_of_cache(cache, rows)
+        table, cache = table.keep(rows, {}), cache.keep(rows)
         one = argparse.Namespace(**{**vars(options), "model": kind, "block": block or None})
         recipe, architecture = train_network._recipe(one)
+        check_bins(table.ages, architecture)
         setup = Setup(kind, replace(place, contract=table.contract), recipe, architecture, device=device, work=work)
         cells.append(Cell(token, SCRATCH, setup, table, cache))
         for word, model in starts:
@@ -210,13 +208,6 @@ def _find(options: argparse.Namespace, place) -> ImageTable:
         where=options.where,
         exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),
     )
-
-
-def _rows_of_cache(cache, rows: list[int]):
-    """The cache itself where all rows are wanted, else a copy of those that are."""
-    if rows == list(range(len(cache.scales))):
-        return cache
-    return replace(cache, volumes=cache.volumes[rows], scales=cache.scales[rows], cells=cache.cells[rows], name=f"{cache.name}-{len(rows)}")
 
 
 def _predictions(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> list[dict[str, object]]:

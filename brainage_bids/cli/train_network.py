@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
 
     from brainage_bids.models.inputs import net_input
     from brainage_bids.training.folder import check_place
-    from brainage_bids.training.network_train import Setup, check_ages, train_folds, train_parts
+    from brainage_bids.training.network_train import Setup, check_ages, check_bins, train_folds, train_parts
     from brainage_bids.training.transfer import in_box_of
 
     start = time.monotonic()
@@ -118,6 +118,7 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
     check_ages(table.ages)
     place = replace(net_input(options.model, options.input), contract=table.contract)
     recipe, architecture = _recipe(options)
+    check_bins(table.ages, architecture)
     work = options.work or beside(options.out, "_work")
     setup = Setup(options.model, place, recipe, architecture, init, options.freeze, device, work, team)
     _try_network(setup, place)
@@ -173,10 +174,15 @@ def _pack(options: argparse.Namespace, table: ImageTable, place: NetInput, work:
 
 def _write(options: argparse.Namespace, trained, held_out: HeldOut, setup: Setup, table: ImageTable, cache, about: About, parts, facts):
     """Write the model folder and what goes beside it, and say where they are."""
+    from dataclasses import replace
+
     from brainage_bids.training.network_card import write_trained
 
-    folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)
     written = write_held_out(options.cv_out or beside(options.out, "_cv"), held_out, trained.fitted.history, parts, table, options)
+    if options.target:
+        limit = f"It learned the column {options.target} instead of the age, and what it gives is that."
+        about = replace(about, limits=(limit, *about.limits))
+    folder = write_trained(options.out, trained, held_out, setup, table, cache, about, **facts)  # last: a model that is there is all there
     print(f"\n{describe_errors(folder.card)}")
     for path in (folder.path, *written):
         print(path)
@@ -257,18 +263,31 @@ def _try_network(setup: Setup, place: NetInput) -> None:
 def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:
     """The part of each person, None for folds; and what to say of it."""
     from brainage_bids.stats.folds import stratified_parts
-    from brainage_bids.training.network_train import check_folds
+    from brainage_bids.training.network_train import check_folds, check_parts
     from brainage_bids.training.split_file import read_split
 
     if options.split_file is not None:
-        parts, words = read_split(options.split_file, table.participants), f"parts of {options.split_file}"
+        parts, strangers = read_split(options.split_file, table.participants)
+        words = f"parts of {options.split_file}{_who_is_not(table.participants, parts, strangers)}"
     elif options.split_parts:
-        parts, (first, second) = stratified_parts(table.participants, table.ages, table.sites, seed=options.seed)
+        parts, (first, second) = stratified_parts(table.participants, table.ages, table.projects, seed=options.seed)
         words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
     else:
         check_folds(table.n_people, options.folds, options.repeats)
         return None, f"{options.folds} folds, {options.repeats} times"
+    check_parts(table.participants, parts)
     return dict(zip(table.participants, map(str, parts), strict=True)), words
+
+
+def _who_is_not(participants: Sequence[str], parts: Sequence[str], strangers: Sequence[str]) -> str:
+    """In words, who of the cohort is not in a split file and the other way round.
+
+    >>> _who_is_not(["sub-1", "sub-2"], ["train", ""], ["sub-9"])
+    '; not in it and not used: 1 (sub-2); in it, but not among these people: 1 (sub-9)'
+    """
+    unused = sorted({name for name, part in zip(participants, parts, strict=True) if not part})
+    said = (("not in it and not used", unused), ("in it, but not among these people", strangers))
+    return "".join(f"; {words}: {len(names)} ({', '.join(names)})" for words, names in said if names)
 
 
 def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTable, options: argparse.Namespace) -> list[Path]:
@@ -276,7 +295,6 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
     from brainage_bids.bids.sink import sink_table, write_atomic
     from brainage_bids.reports.curves import draw_history
     from brainage_bids.reports.scatter import scatter_cv
-    from brainage_bids.training.split_file import split_rows
 
     rows = []
     for index, person in enumerate(held_out.participants):
@@ -284,7 +302,7 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
         rows.append({"participant_id": person, **{name: round(float(array[index]), 4) for name, array in values.items()}})
     written = [sink_table(rows, out / "cv_predictions.tsv", COLUMNS)]
     if parts is not None:
-        written.append(sink_table(split_rows(table.participants, parts), out / "split.tsv", SPLIT_COLUMNS))
+        written += write_split(out, table, parts)
     if options.export_features and held_out.features is not None:
         names = [f"feature_{number:03d}" for number in range(1, held_out.features.shape[1] + 1)]
         described = {
@@ -303,6 +321,7 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
             partial,
             mae_ci=held_out.intervals["mae"],
             r_ci=(low, high) if low == low else None,
+            guess=float(held_out.guesses.mean()),
             mae_guess=held_out.metrics.mae_guess,
             p_value=held_out.test.p,
             title="Brain age of people held out",
@@ -310,6 +329,20 @@ def write_held_out(out: Path, held_out: HeldOut, history, parts, table: ImageTab
     with write_atomic(out / "history.png") as partial:
         draw_history(history, partial)
     return [*written, out / "cv_scatter.png", out / "history.png"]
+
+
+def write_split(out: Path, table: ImageTable, parts: Sequence[str]) -> list[Path]:
+    """Write who is in which part as ``split.tsv`` and as a picture."""
+    from brainage_bids.bids.sink import sink_table, write_atomic
+    from brainage_bids.reports.parts import draw_parts
+    from brainage_bids.stats.folds import PARTS
+    from brainage_bids.training.split_file import split_rows
+
+    rows = [table.participants.index(person) for person in sorted(set(table.participants))]
+    columns = [[values[row] for row in rows] for values in (table.ages, table.sexes, table.projects, parts)]
+    with write_atomic(out / "split.png") as partial:
+        draw_parts(*columns, PARTS, partial)
+    return [sink_table(split_rows(table.participants, parts), out / "split.tsv", SPLIT_COLUMNS), out / "split.png"]
 
 
 COLUMNS = {

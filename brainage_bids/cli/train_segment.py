@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     given = [name for name in OF_AGES if getattr(options, name) is not None]
     given += [name for name in ("balance", "export_features") if getattr(options, name)]
     given += ["phenotype"] * bool(options.phenotype) + ["freeze"] * (options.freeze != "none")
+    given += [name for name in ("group_column", "cv_out") if getattr(options, name)]
     if given:
         parser.error(f"--{given[0].replace('_', '-')} goes with --task age")
     if (options.patch is not None and options.patch < 8) or (options.paintings is not None and options.paintings < 1):
@@ -122,9 +124,10 @@ def _source(options: argparse.Namespace, setup, progress) -> tuple[Source, objec
             print("augmentation and cache type do not matter: label maps are painted, not packed", file=sys.stderr)
         return painted_source(roots[0], setup.place, setup.labels, progress("reading label maps")), setup.place.contract
     how = {"dtype": options.cache_type or "float16", "augmentation": setup.recipe.augmentation, "allow_missing": options.allow_missing}
+    how["exclude_flags"] = tuple(options.exclude_flag or ("poor_registration",))
     source, contract, left_out = packed_source(roots, setup.place, setup.labels, setup.work, progress=progress("packing images"), **how)
-    if left_out:
-        print(f"left out, no labels or no usable image: {len(left_out)} ({', '.join(left_out)})")
+    for reason, count in Counter(reason for _, reason in left_out).most_common():
+        print(f"left out, {reason}: {count} ({', '.join(who for who, why in left_out if why == reason)})")
     return source, contract
 
 

@@ -152,15 +152,15 @@ def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], 
     """
     import numpy as np
 
-    image = load_image(path)
+    header = load_header(path)
     name = parse_name(path.name)
     named = name.entities if name is not None else {}
-    affine = np.round(np.asarray(image.affine, dtype=float), 6)
+    affine = np.round(np.asarray(header.get_best_affine(), dtype=float), 6)
     straight = np.count_nonzero(affine[:3, :3]) == 3 and np.all(np.diag(affine)[:3] > 0)
     if named.get("space") == "T1w":  # a brain in a box: where the scanner lay, and how the head in it, does not count
         edges, straight = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), True
         affine = np.diag([*np.round(edges, 3), 1.0])
-    if len(image.shape) != 3 or not straight or "space" not in named or "desc" not in named:
+    if not straight or "space" not in named or "desc" not in named:
         raise UnusableInput(f"{path} cannot be trained on: a 3-D image in RAS axes whose name has space- and desc- is needed.")
     stripped, _ = read_json_object(sidecar_path(path))
     return InputContract(
@@ -170,7 +170,7 @@ def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], 
         space=named["space"],
         alignment=alignment,
         voxel_mm=tuple(float(edge) for edge in np.diag(affine)[:3]),
-        shape=tuple(int(n) for n in image.shape),
+        shape=tuple(int(n) for n in header.get_data_shape()),
         affine=tuple(tuple(float(value) for value in row) for row in affine),
         intensity=named["desc"],
         crop="brain" if named["space"] == "T1w" else "none",

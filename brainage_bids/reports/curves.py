@@ -23,6 +23,7 @@ def draw_history(history: Sequence[Mapping[str, float]], path: Path) -> Path:
     Path
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     epochs = [line["epoch"] for line in history]
     errors = [line["validation_mae"] for line in history]
@@ -33,11 +34,13 @@ def draw_history(history: Sequence[Mapping[str, float]], path: Path) -> Path:
     axes.annotate(f"kept: {errors[best]:.2f}", (epochs[best], errors[best]), (0, -16), textcoords="offset points", ha="center", fontsize=8)
     axes.plot(epochs[best], errors[best], marker="o", ms=9, mfc="none", color=COLOURS[0])
     axes.set(xlabel="epoch", ylabel="mean absolute error, years")
+    axes.margins(x=0.08, y=0.15)  # room for the words below the lowest point
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     other = axes.twinx()
     other.plot(epochs, [line["train_loss"] for line in history], color=COLOURS[1], lw=1, label="training loss")
     other.set_ylabel("training loss")
     lines = [*axes.get_lines()[:1], *other.get_lines()]
-    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, loc="upper right")
+    figure.legend(lines, [str(line.get_label()) for line in lines], frameon=False, loc="outside lower center", ncols=2)
     axes.set_title("Learning curve")
     figure.savefig(path, metadata={"Software": None})
     return path

@@ -19,6 +19,7 @@ def scatter_cv(
     *,
     mae_ci: tuple[float, float] | None = None,
     r_ci: tuple[float, float] | None = None,
+    guess: float | None = None,
     mae_guess: float | None = None,
     p_value: float | None = None,
     groups: Sequence[str] | None = None,
@@ -37,8 +38,10 @@ def scatter_cv(
         ``.png`` or ``.svg`` to be written; the same input gives the same bytes.
     mae_ci, r_ci : tuple of float, optional
         95 % confidence intervals.
+    guess : float, optional
+        Mean age of the people in training, years; that of ``ages`` if None.
     mae_guess : float, optional
-        Mean absolute error of the guess; computed from ``ages`` (their mean) if None.
+        Mean absolute error of the guess; computed from ``ages`` and ``guess`` if None.
     p_value : float, optional
         Of the test of the model's errors against those of the guess.
     groups : sequence of str, shape (n,), optional
@@ -63,9 +66,10 @@ def scatter_cv(
         raise ValueError(f"A scatter needs one prediction an age, at least two; got shapes {ages.shape} and {predictions.shape}.")
     if not (np.isfinite(ages).all() and np.isfinite(predictions).all()):
         raise ValueError("A scatter needs finite ages and predictions; drop the people without an age first.")
+    guess = float(ages.mean()) if guess is None else guess
     if mae_guess is None:
-        mae_guess = float(np.mean(np.abs(ages - ages.mean())))
-    return _draw(ages, predictions, path, groups, title, summary_lines(ages, predictions, mae_ci, r_ci, mae_guess, p_value))
+        mae_guess = float(np.mean(np.abs(ages - guess)))
+    return _draw(ages, predictions, guess, path, groups, title, summary_lines(ages, predictions, mae_ci, r_ci, mae_guess, p_value))
 
 
 def summary_lines(ages, predictions, mae_ci=None, r_ci=None, mae_guess=None, p_value=None) -> list[str]:
@@ -93,7 +97,7 @@ def _interval(bounds: tuple[float, float] | None) -> str:
     return f" (95 % CI {bounds[0]:.2f} to {bounds[1]:.2f})" if bounds else ""
 
 
-def _draw(ages, predictions, path, groups, title, lines) -> Path:
+def _draw(ages, predictions, guess, path, groups, title, lines) -> Path:
     import matplotlib as mpl
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -109,7 +113,7 @@ def _draw(ages, predictions, path, groups, title, lines) -> Path:
         margin = 0.05 * (high - low) or 1.0
         span = (low - margin, high + margin)
         axes.plot(span, span, color="#555555", lw=1, ls="--", label="prediction = age", zorder=1)
-        axes.axhline(ages.mean(), color="#999999", lw=1, ls=":", label="guess: the mean age", zorder=1)
+        axes.axhline(guess, color="#999999", lw=1, ls=":", label="guess: the mean age", zorder=1)
         names = sorted(set(groups)) if groups is not None else []
         for index, name in enumerate(names or [None]):
             chosen = np.array([group == name for group in groups]) if names else np.ones(ages.size, bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,29 @@ class Cache:
         Cell means of the images before preparation, memory-mapped.
     name : str
         Of the pack; other images, or images prepared in another way, have another one.
+    rows : tuple of int or None
+        Which of the packed images are meant, in their order; None for all. Everybody who asks counts among these.
     """
 
     volumes: np.ndarray
     scales: np.ndarray
     cells: np.ndarray
     name: str = ""
+    rows: tuple[int, ...] | None = None
+
+    def keep(self, rows: Sequence[int]) -> Cache:
+        """The same pack with some of its images only; nothing is copied."""
+        kept = tuple(int(self._place(row)) for row in rows)
+        if self.rows is None and kept == tuple(range(len(self.scales))):
+            return self
+        return replace(self, rows=kept, name=f"{self.name}-{hashlib.sha256(repr(kept).encode()).hexdigest()[:8]}")
+
+    def _place(self, row: int) -> int:
+        return row if self.rows is None else self.rows[row]
 
     def read(self, row: int) -> np.ndarray:
         """One prepared image, float32."""
+        row = self._place(row)
         scale, offset = self.scales[row]
         values = self.volumes[row].astype(np.float32)
         if self.volumes.dtype == np.uint8:
@@ -56,13 +70,13 @@ class Cache:
         """Mean over some images, float32."""
         total = np.zeros(self.cells.shape[1:])
         for row in rows:
-            total += self.cells[row]
+            total += self.cells[self._place(row)]
         return (total / len(rows)).astype(np.float32)
 
     def similarity_limit(self, rows: Sequence[int]) -> float:
         """1 − 2 max(1 − r), r the correlations of the images with their mean."""
         mean = self.mean_cells(rows).ravel()
-        lowest = min(correlation(self.cells[row].ravel(), mean) for row in rows)
+        lowest = min(correlation(self.cells[self._place(row)].ravel(), mean) for row in rows)
         return 1.0 - 2.0 * (1.0 - lowest)
 
 
@@ -107,17 +121,18 @@ def pack(
         _write(table, steps, target, dtype, allow_missing, progress)
     index = json.loads((target / _INDEX).read_text(encoding="utf-8"))
     reasons = {int(row): why for row, why in index["left_out"].items()}
-    _refuse(reasons, allow_missing)
+    refuse(reasons, allow_missing)
     arrays = [np.load(target / name, mmap_mode="r") for name in (_VOLUMES, _CELLS)]
     rows = [row for row in range(len(table.ages)) if row not in reasons]
     return table.keep(rows, reasons), Cache(arrays[0], np.load(target / _SCALES), arrays[1], target.name)
 
 
-def _refuse(reasons: dict[int, str], allow_missing: bool) -> None:
+def refuse(reasons: Mapping[int, str], allow_missing: bool, what: str = "images") -> None:
+    """Raise BadDataset with up to five of the reasons, unless these may be left out."""
     if reasons and not allow_missing:
         listed = " ".join(list(reasons.values())[:5])
         more = f" And {len(reasons) - 5} more." if len(reasons) > 5 else ""
-        raise BadDataset(f"{len(reasons)} images cannot be trained on: {listed}{more} Give --allow-missing to leave them out.")
+        raise BadDataset(f"{len(reasons)} {what} cannot be trained on: {listed}{more} Give --allow-missing to leave them out.")
 
 
 def _digest(table: ImageTable, steps: Sequence[Step], dtype: str) -> str:
@@ -136,7 +151,7 @@ def _write(table: ImageTable, steps: Sequence[Step], target: Path, dtype: str, a
     scales: list[tuple[float, float]] = []
     count = len(table.paths)
     with write_atomic(target / _VOLUMES) as first, write_atomic(target / _CELLS) as second, write_atomic(target / _SCALES) as third:
-        with _Stack(first, dtype, count) as volumes, _Stack(second, "float32", count) as cells:
+        with Stack(first, dtype, count) as volumes, Stack(second, "float32", count) as cells:
             for row, path in enumerate(table.paths):
                 try:
                     raw = check_image(table.contract, path, "the images of the other people")
@@ -152,18 +167,18 @@ def _write(table: ImageTable, steps: Sequence[Step], target: Path, dtype: str, a
                     progress(row + 1, count)
             if not scales:
                 raise BadDataset(f"No image can be trained on; the first: {next(iter(reasons.values()))}")
-            _refuse(reasons, allow_missing)
+            refuse(reasons, allow_missing)
         np.save(third, np.array(scales, dtype=np.float32))
     sink_json({"left_out": reasons}, target / _INDEX)
 
 
-class _Stack:
+class Stack:
     """A ``.npy`` file that grows row by row. Written, not mapped: on a full disk a map ends the process by a signal."""
 
     def __init__(self, path: Path, dtype: str, count: int):
         self._file, self._dtype, self._count, self._end = open(path, "wb"), np.dtype(dtype), count, 0
 
-    def __enter__(self) -> _Stack:
+    def __enter__(self) -> Stack:
         return self
 
     def __exit__(self, *_) -> None:

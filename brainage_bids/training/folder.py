@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids import __version__
-from brainage_bids.bids.sink import write_atomic
+from brainage_bids.bids.sink import partial_folder, sweep_folders, write_atomic
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
 from brainage_bids.models.cardfile import CARD, card_text
 from brainage_bids.models.gpr import KIND, GprModel, gpr_to_files
@@ -142,19 +141,23 @@ def place_folder(out: Path | str, write: Callable[[Path], ModelCard]) -> ModelFo
     """
     out = Path(os.path.abspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    partial = partial_folder(out)
     partial.mkdir()
     try:
         card = write(partial)
         _swap(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    sweep_folders(out)  # not before: a run killed between two renames left the old model there alone
     return ModelFolder(out, card)
 
 
 def check_place(out: Path | str, overwrite: bool) -> None:
-    """Raise BadConfiguration unless a model may be written there: nothing, an empty folder, or a model to be replaced."""
-    out = Path(out)
+    """Raise BadConfiguration unless a model can be written there: nothing, an empty folder, or a model to be replaced."""
+    out = Path(os.path.abspath(out))
+    above = next(folder for folder in out.parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise BadConfiguration(f"{out} cannot be made, as nothing can be written to {above}; give --out another place.")
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / CARD).is_file():
@@ -195,7 +198,8 @@ def _swap(partial: Path, out: Path) -> None:
     if not os.path.lexists(out):
         os.rename(partial, out)
         return
-    old = out.parent / f".{out.name}.{secrets.token_hex(4)}.old"
+    old = partial_folder(out)
+    old = old.with_name(f"{old.name}.old")
     os.rename(out, old)
     try:
         os.rename(partial, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,12 @@ from brainage_bids.bids.phenotype import load_phenotype
 from brainage_bids.bids.tables import Table, is_missing, read_tsv
 from brainage_bids.imaging.packing import box_of
 from brainage_bids.models.card import InputContract
-from brainage_bids.models.contract import contract_of_image, load_header
+from brainage_bids.models.contract import contract_of_image
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.collect import Session, dataset_name, reason_by_age, reason_by_quality, visits_of
 from brainage_bids.training.where import parse_where
 
-LOGGER = logging.getLogger("brainage")
 SKULL_STEPS = ("brain", "zscore")
 """Steps after which it makes no difference whether the skull was there."""
 
@@ -40,7 +38,7 @@ class ImageTable:
         What is learned, years.
     paths : tuple of Path
     contract : InputContract
-        What the images are, with the grid of the first.
+        What the images are, with the grid that most of them have.
     sexes, sites, groups : tuple of str or None
     datasets : tuple of str
         Names of the datasets (not one a session).
@@ -67,6 +65,12 @@ class ImageTable:
         """How many people the sessions belong to."""
         return len(set(self.participants))
 
+    @property
+    def projects(self) -> tuple[str | None, ...]:
+        """The site of each session, after the number of its dataset where there are several: scanners of two datasets are not one."""
+        numbers = [person.rpartition(":")[0] for person in self.participants]
+        return tuple(f"{number}:{site or ''}" if number else site for number, site in zip(numbers, self.sites, strict=True))
+
     def people_by(self, values: Sequence[str | None]) -> dict[str, int]:
         """How many people have each value; sessions without one do not count."""
         pairs = {(person, value) for person, value in zip(self.participants, values, strict=True) if value is not None}
@@ -92,7 +96,7 @@ def find_images(
     exclude_flags: Sequence[str] = (),
     dataset_names: Sequence[str] = (),
 ) -> ImageTable:
-    """Find every session that has the image and an age; no image is read but the header of the first.
+    """Find every session that has the image and an age; of images only headers are read.
 
     Parameters
     ----------
@@ -209,7 +213,7 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
         advice = "; give --phenotype a table with participant_id and age of these people" if "no age" in reasons else ""
         raise BadDataset(f"No session can be trained on ({reasons}){advice}.")
     wanted = place.contract
-    contract = _first_contract([row["path"] for row in rows], wanted)
+    contract = usual_contract([row["path"] for row in rows], wanted)
     if wanted.derivative.startswith("modulated") or any(step.name in SKULL_STEPS for step in place.steps):
         contract = replace(contract, stripped=None)
     return ImageTable(
@@ -227,27 +231,27 @@ def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out,
     )
 
 
-def _first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
-    """What the first image that can be read is; the error of the first if none can."""
+def usual_contract(paths: Sequence[Path], wanted: InputContract) -> InputContract:
+    """What most of the images are (of the first, where kinds are equally many); the error of the first if none can be read.
+
+    Only headers are read. Brains in boxes have one kind of grid for each edge of their voxels, and the box of the largest.
+    """
     first: UnusableInput | None = None
+    found: dict[object, list[InputContract]] = {}
     for path in paths:
         try:
-            found = contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
-            return replace(found, shape=_largest(paths)) if found.crop == "brain" else found
+            contract = contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
         except UnusableInput as error:
             first = first or error
-    raise first or BadDataset("There are no images.")
-
-
-def _largest(paths: Sequence[Path]) -> tuple[int, int, int]:
-    """The box of H1 for arrays that are cut to a brain and one voxel around."""
-    extents = []
-    for path in paths:
-        try:
-            extents.append([n - 2 for n in load_header(path).get_data_shape()])
-        except UnusableInput as error:  # packing the images says so of each
-            LOGGER.debug("%s", error)
-    return box_of(extents)
+            continue
+        found.setdefault((contract.shape if contract.crop == "none" else None, contract.affine), []).append(contract)
+    if not found:
+        raise first or BadDataset("There are no images.")
+    usual = max(found.values(), key=len)
+    if usual[0].crop == "none":
+        return usual[0]
+    extents = [[n - 2 for n in contract.shape] for contract in usual]  # arrays are cut to a brain and one voxel around
+    return replace(usual[0], shape=box_of(extents))
 
 
 Progress = Callable[[int, int], None]

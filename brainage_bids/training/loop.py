@@ -20,7 +20,7 @@ from brainage_bids.training.augment import preset
 from brainage_bids.training.batches import Batch, Batches
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
 from brainage_bids.training.forward import Cohort, convolve, predict
-from brainage_bids.training.objective import Recipe, bins_of, loss_of, make_optimiser, rate_at
+from brainage_bids.training.objective import Recipe, bins_of, enough_memory, loss_of, make_optimiser, rate_at, step_weights
 from brainage_bids.training.processes import ALONE, Team, joint_norms
 from brainage_bids.training.transfer import hold, to_training
 
@@ -95,25 +95,12 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs people to train on and people to validate with.")
-    try:
+    with enough_memory(recipe):
         net.to(device)
         with exact(), joint_norms(net, team):
             fitted = _Run(net, cohort, train, validation, recipe, seed, freeze, device, work, team).go(told)
-    except torch.OutOfMemoryError as error:
-        raise BadConfiguration(_too_much(recipe, "The GPU")) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise BadConfiguration(_too_much(recipe, "This machine")) from error
     net.eval()
     return fitted
-
-
-def _too_much(recipe: Recipe, what: str) -> str:
-    advice = f"give --batch {recipe.batch // 2} --accumulate {recipe.accumulate * 2} and --precision bfloat16"
-    if recipe.batch == 1:
-        advice = "give --precision bfloat16 or an --input of larger voxels"
-    return f"{what} has too little memory for {recipe.batch} images at once; {advice}."
 
 
 def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:
@@ -167,8 +154,10 @@ class _Run:
         torch.manual_seed(int(np.random.default_rng(drawn).integers(2**62)))
         to_training(self.net, self.freeze)
         losses, rate = [], 0.0
+        sizes = [len(rows) for rows in self.batches.parts(epoch)]
+        weights = step_weights(sizes, self.recipe.accumulate)
         for number, batch in enumerate(self.batches.of_epoch(epoch)):
-            losses.append(self._learn_from(batch, epoch))
+            losses.append(self._learn_from(batch, weights[number], epoch))
             if (number + 1) % self.recipe.accumulate == 0 or number + 1 == self.in_epoch:
                 rate = rate_at(self.recipe, epoch * self.steps + number // self.recipe.accumulate, self.recipe.epochs * self.steps)
                 for group in self.optimiser.param_groups:
@@ -182,17 +171,17 @@ class _Run:
         if not math.isfinite(mae):
             raise BadConfiguration(f"The network gave no number in epoch {epoch + 1}; give a smaller --rate.")
         speed, waiting = len(self.train) / seconds, self.batches.waited / seconds
-        values = (epoch + 1, rate, float(np.mean(losses)), mae, time.monotonic() - start, speed, waiting)
+        values = (epoch + 1, rate, float(np.average(losses, weights=sizes)), mae, time.monotonic() - start, speed, waiting)
         return dict(zip(HISTORY, values, strict=True))
 
-    def _learn_from(self, batch: Batch, epoch: int) -> float:
-        """Add the gradients of a batch and return its loss, that of all processes."""
+    def _learn_from(self, batch: Batch, weight: float, epoch: int) -> float:
+        """Add the gradients of a batch to those of its step and return its loss, that of all processes."""
         loss = self._loss(batch.images, batch.ages) * batch.share
         value = float(self.team.total(loss.detach().clone()))
         if not math.isfinite(value):
             advice = "give a smaller --rate, or look for images with odd values"
             raise BadConfiguration(f"The training loss became {value} in epoch {epoch + 1}; {advice}.")
-        (loss / self.recipe.accumulate).backward()
+        (loss * weight).backward()
         return value
 
     def _loss(self, images: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,11 +107,23 @@ def describe_device(setup: Setup) -> str:
     return name if setup.team.size == 1 else f"{name}, {setup.team.size} processes"
 
 
+def _of_runs(errors: Sequence[float]) -> str:
+    """Mean and standard deviation over runs or repeats, in words; nothing if there was one.
+
+    >>> _of_runs([5.0, 6.0]), _of_runs([5.0])
+    ('; mean absolute error of 2 runs 5.50 (0.71) years', '')
+    """
+    if len(errors) < 2:
+        return ""
+    return f"; mean absolute error of {len(errors)} runs {statistics.mean(errors):.2f} ({statistics.stdev(errors):.2f}) years"
+
+
 def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seeds, minutes: float, start: str, files) -> ModelCard:
     metrics = held_out.metrics
     measures = {name: measure(getattr(metrics, name), held_out.intervals[name]) for name in held_out.intervals}
     begun = f"started from the model {start}, frozen: {setup.freeze}; " if start else ""
     recipe = setup.recipe
+    how = f"loss {recipe.loss}, {recipe.optimiser} {recipe.rate:g}, batches of {recipe.batch}"
     return ModelCard(
         name=about.name,
         kind=setup.kind,
@@ -122,7 +135,7 @@ def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seed
             n=table.n_people,
             sessions=len(table.ages),
             ages=describe_ages(table.ages),
-            split=f"{begun}{held_out.by}; loss {recipe.loss}, {recipe.optimiser} {recipe.rate:g}, batches of {recipe.batch}",
+            split=f"{begun}{held_out.by}{_of_runs(held_out.by_run)}; {how}",
             seeds=seeds,
             device=describe_device(setup),
             software=f"brainage_bids {__version__}",

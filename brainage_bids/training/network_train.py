@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.models.segmenter import SegmentModel
-from brainage_bids.records import BadDataset
+from brainage_bids.records import BadConfiguration, BadDataset
 from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import Metrics, bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import SignFlip, sign_flip_test
@@ -166,6 +167,7 @@ def train_parts(
         The errors are those of the network that is kept; ``by_run`` those of all.
     """
     check_ages(table.ages)
+    check_parts(table.participants, parts)
     rows = {name: np.flatnonzero(parts == name) for name in ("train", "validation", "test")}
     cohort = Cohort(cache, table.ages)
     trained = []
@@ -173,7 +175,10 @@ def train_parts(
         name = f"run {number + 1} of {runs}"
         trained.append(train_one(setup, cohort, rows["train"], rows["validation"], seed + number, _named(told, name)))
     test = rows["test"]
+    _, row_of = np.unique([table.participants[row] for row in test], return_inverse=True)
+    sessions = np.bincount(row_of)
     predictions = [_predicted(setup, one.model, cohort, test) for one in trained]
+    errors = [np.bincount(row_of, values - table.ages[test]) / sessions for values in predictions]
     best = int(np.argmin([one.fitted.validation_mae for one in trained]))
     counts = count_parts(table.participants, parts)
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -187,7 +192,7 @@ def train_parts(
         np.array([sds]),
         np.array([guesses]),
         seed,
-        by_run=[np.mean(np.abs(values - table.ages[test])) for values in predictions],
+        by_run=[np.mean(np.abs(of_people)) for of_people in errors],
         features=_features(setup, trained[best], cohort, test),
     )
     return trained[best], held_out
@@ -246,11 +251,32 @@ def check_ages(ages: np.ndarray) -> None:
         raise BadDataset(f"All {len(ages)} sessions have the same age, so there is nothing to learn; check the phenotype table.")
 
 
+def check_bins(ages: np.ndarray, architecture: Mapping[str, Any]) -> None:
+    """Raise BadConfiguration if a network says bins of age and somebody is in none of them, so that nothing could be learned of them."""
+    if not architecture.get("bins"):
+        return
+    bins = Bins(**architecture["bins"])
+    high = bins.low + bins.width * bins.count
+    outside = int(np.sum((ages < bins.low) | (ages > high)))
+    if outside:
+        who = f"{outside} of {len(ages)} sessions ({ages.min():.1f} to {ages.max():.1f} years)"
+        advice = "give --bins LOW WIDTH COUNT that hold all, or leave these people out by --where"
+        raise BadConfiguration(f"{who} lie outside the bins of {bins.low:g} to {high:g} years; {advice}.")
+
+
 def check_folds(people: int, folds: int, repeats: int) -> None:
     """Raise BadDataset if there are too few people for the folds."""
     if not 2 <= folds <= people or people - -(-people // folds) < 4 or repeats < 1:
         least = "four people in training, one a fold and two folds are the least"
         raise BadDataset(f"{people} people cannot be cross-validated in {folds} folds: {least}.")
+
+
+def check_parts(participants: Sequence[str], parts: Sequence[str]) -> None:
+    """Raise BadDataset if nobody is in a part, or fewer than two people are there to be scored."""
+    counts = count_parts(participants, parts)
+    if min(counts.values()) < 1 or counts["test"] < 2:
+        numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise BadDataset(f"The parts are too small ({numbers}): two people in test, one in each other part are the least; use --folds.")
 
 
 def _predicted(setup: Setup, model: NetworkModel, cohort: Cohort, rows: np.ndarray) -> np.ndarray:

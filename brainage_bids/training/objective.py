@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,6 +145,38 @@ def rate_at(recipe: Recipe, step: int, total: int) -> float:
     if step < warm:
         return recipe.rate * (step + 1) / warm
     return recipe.rate * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+@contextmanager
+def enough_memory(recipe: Recipe) -> Iterator[None]:
+    """Turn an error of too little memory, of a GPU or of this machine, into BadConfiguration that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise BadConfiguration(_too_much(recipe, "The GPU")) from error
+    except MemoryError as error:
+        raise BadConfiguration(_too_much(recipe, "This machine")) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise BadConfiguration(_too_much(recipe, "This machine")) from error
+
+
+def _too_much(recipe: Recipe, what: str) -> str:
+    advice = f"give --batch {recipe.batch // 2} --accumulate {recipe.accumulate * 2} and --precision bfloat16"
+    if recipe.batch == 1:
+        advice = "give --precision bfloat16 or an --input of larger voxels"
+    return f"{what} has too little memory for {recipe.batch} images at once; {advice}."
+
+
+def step_weights(sizes: Sequence[int], accumulate: int) -> list[float]:
+    """Weight of each batch's mean loss in the step it belongs to: its people over those of the step, as in one large batch.
+
+    >>> step_weights([4, 4, 4, 2, 6], 2)
+    [0.5, 0.5, 0.6666666666666666, 0.3333333333333333, 1.0]
+    """
+    steps = [sizes[start : start + accumulate] for start in range(0, len(sizes), accumulate)]
+    return [size / sum(step) for step in steps for size in step]
 
 
 def balanced_weights(ages: np.ndarray, width: float = 5.0) -> np.ndarray:

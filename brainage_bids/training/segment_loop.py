@@ -18,7 +18,7 @@ from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.segmenter import label_prepared
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
-from brainage_bids.training.objective import Recipe, make_optimiser, rate_at
+from brainage_bids.training.objective import Recipe, enough_memory, make_optimiser, rate_at, step_weights
 from brainage_bids.training.overlap import dice_and_entropy, dice_of_labels
 from brainage_bids.training.segment_sources import Source
 
@@ -119,11 +119,11 @@ def fit_segmenter(
     Raises
     ------
     BadConfiguration
-        If there is nothing to train on or to validate with, or the loss is no number any more.
+        If there is nothing to train on or to validate with, the loss is no number any more, or there is too little memory.
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs images to train on and images to validate with.")
-    with exact():
+    with exact(), enough_memory(recipe):
         return _Run(net, source, train, validation, recipe, view, count, seed, device, work).go(told)
 
 
@@ -136,6 +136,8 @@ class _Run:
         self.seed, self.device = seed, device
         self.optimiser = make_optimiser(recipe, net.parameters())
         self.batches = math.ceil(len(self.train) / recipe.batch)
+        sizes = [min(recipe.batch, len(self.train) - start) for start in range(0, len(self.train), recipe.batch)]
+        self.weights = step_weights(sizes, recipe.accumulate)
         self.steps = math.ceil(self.batches / recipe.accumulate)
         self.standing = Standing((-math.inf, 0, {}))
         self.path = work / f"segment-{self._digest()}.pt" if work is not None else None
@@ -171,7 +173,7 @@ class _Run:
                 advice = "give a smaller --rate, or look for images with odd values"
                 raise BadConfiguration(f"The training loss became {loss.item()} in epoch {epoch + 1}; {advice}.")
             losses.append(loss.item())
-            (loss / self.recipe.accumulate).backward()
+            (loss * self.weights[number]).backward()
             if (number + 1) % self.recipe.accumulate == 0 or number + 1 == self.batches:
                 rate = rate_at(self.recipe, epoch * self.steps + number // self.recipe.accumulate, self.recipe.epochs * self.steps)
                 for group in self.optimiser.param_groups:

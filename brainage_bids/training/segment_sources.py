@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,16 +14,17 @@ import numpy as np
 import torch
 
 from brainage_bids.bids.names import derivative_path, find_derivatives
+from brainage_bids.bids.sink import sink_json, write_atomic
 from brainage_bids.imaging.transforms import read_forward
 from brainage_bids.models.card import InputContract
-from brainage_bids.models.contract import contract_of_image
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.label_sets import LESION, LabelSet
 from brainage_bids.models.preparation import Step, placed, prepare
 from brainage_bids.records import SPACE, BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.augment import augment, preset, shifted
-from brainage_bids.training.cache import Cache, pack
-from brainage_bids.training.images import ImageTable, Progress
+from brainage_bids.training.cache import Cache, Stack, pack, refuse
+from brainage_bids.training.collect import reason_by_quality
+from brainage_bids.training.images import ImageTable, Progress, usual_contract
 from brainage_bids.training.painting import Painting, label_map_paths, paint, read_label_map
 
 
@@ -59,7 +59,7 @@ class PackedSource:
     ----------
     cache : Cache
     labels : ndarray, (n, X, Y, Z) uint8
-        aseg codes, memory-mapped.
+        aseg codes, memory-mapped; of the images of the cache, in their order.
     table : ndarray, (256,) uint8
         Label of every code.
     people : tuple of str
@@ -196,8 +196,9 @@ def packed_source(
     dtype: str = "float16",
     augmentation: str = "light",
     allow_missing: bool = False,
+    exclude_flags: Sequence[str] = (),
     progress: Progress | None = None,
-) -> tuple[PackedSource, InputContract, tuple[str, ...]]:
+) -> tuple[PackedSource, InputContract, tuple[tuple[str, str], ...]]:
     """Images of derivatives with the labels that lie beside them, packed.
 
     Parameters
@@ -209,63 +210,79 @@ def packed_source(
     labels : LabelSet
     work : Path
         For packs.
+    allow_missing : bool
+        Leave out people whose image or labels cannot be read or do not fit, instead of stopping.
+    exclude_flags : sequence of str
+        Sessions with one of these flags in their table of quality figures are left out.
 
     Returns
     -------
-    PackedSource, InputContract, tuple of str
-        And the contract with the grid of the images, and the people left out.
+    PackedSource, InputContract, tuple of (str, str)
+        And the contract with the grid of the images, and who is left out with the reason.
 
     Raises
     ------
     BadDataset
         If no image with labels is there, or (without `allow_missing`) one cannot be used.
     """
+    found, missing = _find_labelled(derivatives, place, labels, exclude_flags)
+    if not found:
+        raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
+    contract = replace(usual_contract([path for _, path, _ in found], place.contract), stripped=None)
+    people = tuple(person for person, _, _ in found)
+    nothing = (None,) * len(found)
+    table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)
+    kept, cache = pack(table, place.steps, work, dtype=dtype, allow_missing=allow_missing, progress=progress)
+    readers = {path: reader for _, path, reader in found}
+    wanted = [readers[path] for path in kept.paths]
+    codes, reasons = _pack_labels(wanted, replace(place, contract=contract), work, cache.name, allow_missing)
+    rows = [row for row in range(len(wanted)) if row not in reasons]
+    kept, cache = kept.keep(rows, reasons), cache.keep(rows)
+    source = PackedSource(cache, codes, labels.table(), kept.participants, augmentation)
+    return source, contract, (*missing, *kept.left_out)
+
+
+def _find_labelled(
+    derivatives: Sequence[Path], place: NetInput, labels: LabelSet, exclude_flags: Sequence[str]
+) -> tuple[list[tuple[str, Path, Reader]], list[tuple[str, str]]]:
+    """Everybody's image with what reads the labels beside it; and who has none or is not wanted, with the reason."""
     found, missing = [], []
     for number, root in enumerate(map(Path, derivatives), start=1):
         prefix = f"{number}:" if len(derivatives) > 1 else ""
         for item in find_derivatives(root, place.contract.derivative, **place.contract.name_values):
             reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
             who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
-            if reader is None:
-                missing.append(who)
+            reason = reason_by_quality(root, (item.participant_id, item.session_id), exclude_flags)
+            if reader is None or reason is not None:
+                missing.append((who, reason or "no labels"))
             else:
                 found.append((prefix + item.participant_id, item.path, reader))
-    if not found:
-        raise BadDataset(f"No image {place.contract.key} with labels is in {', '.join(map(str, derivatives))}.")
-    contract = contract_of_image(
-        found[0][1], *(getattr(place.contract, name) for name in ("derivative", "entities", "modality", "alignment"))
-    )
-    contract = replace(contract, stripped=None)
-    people = tuple(person for person, _, _ in found)
-    nothing = (None,) * len(found)
-    table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)
-    kept, cache = pack(table, place.steps, work, dtype=dtype, allow_missing=allow_missing, progress=progress)
-    readers = {path: reader for _, path, reader in found}
-    codes = _pack_labels([readers[path] for path in kept.paths], replace(place, contract=contract), work, cache.name)
-    source = PackedSource(cache, codes, labels.table(), kept.participants, augmentation)
-    return source, contract, (*missing, *(who for who, _ in kept.left_out))
+    return found, missing
 
 
-def _pack_labels(readers: Sequence[Reader], place: NetInput, work: Path, name: str) -> np.ndarray:
-    """Codes of all people as one memory-mapped file beside the pack of their images; other files make another one."""
+def _pack_labels(
+    readers: Sequence[Reader], place: NetInput, work: Path, name: str, allow_missing: bool
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Codes of people as one memory-mapped file beside the pack of their images, and why some have none; other files make another one."""
     files = [path for reader in readers for path in reader.files]
     about = [[os.fspath(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     digest = hashlib.sha256(json.dumps([name, about]).encode()).hexdigest()[:16]
-    target = work / f"labels-{digest}.npy"
-    if not target.is_file():
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-        volumes = None
-        try:
+    target, index = work / f"labels-{digest}.npy", work / f"labels-{digest}.json"
+    if not index.is_file():
+        reasons: dict[int, str] = {}
+        with write_atomic(target) as partial, Stack(partial, "uint8", len(readers)) as volumes:
             for row, reader in enumerate(readers):
-                codes = labels_as_prepared(reader.read(place.contract), place.steps)
-                if volumes is None:
-                    volumes = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(readers), *codes.shape))
-                volumes[row] = codes
-            volumes.flush()
-            os.rename(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-    return np.load(target, mmap_mode="r")
+                try:
+                    volumes.add(labels_as_prepared(reader.read(place.contract), place.steps))
+                except UnusableInput as error:
+                    reasons[row] = str(error)
+            if len(reasons) == len(readers):
+                raise BadDataset(f"No labels can be trained on; the first: {reasons[0]}")
+            refuse(reasons, allow_missing, "labels")
+        sink_json({"left_out": reasons}, index)
+    reasons = {int(row): why for row, why in json.loads(index.read_text(encoding="utf-8"))["left_out"].items()}
+    refuse(reasons, allow_missing, "labels")
+    return np.load(target, mmap_mode="r"), reasons
 
 
 def _label_reader(root: Path, participant: str, session: str | None, wanted: InputContract, labels: LabelSet) -> Reader | None:

@@ -14,7 +14,7 @@ from brainage_bids.stats.folds import PARTS
 from brainage_bids.training.images import same_person
 
 
-def read_split(path: Path | str, participants: Sequence[str]) -> np.ndarray:
+def read_split(path: Path | str, participants: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Parts of people from a file with ``participant_id`` and ``split`` (train, validation, test).
 
     Parameters
@@ -28,6 +28,8 @@ def read_split(path: Path | str, participants: Sequence[str]) -> np.ndarray:
     -------
     ndarray of str, shape (n,)
         ``""`` for people who are not in the file.
+    tuple of str
+        People of the file who are not among the participants.
 
     Raises
     ------
@@ -51,8 +53,10 @@ def read_split(path: Path | str, participants: Sequence[str]) -> np.ndarray:
     parts = np.array([found.get(name, "") for name in participants])
     empty = [name for name in PARTS if name not in parts]
     if empty:
-        raise BadConfiguration(f"With the split file {path} nobody of this cohort is in {' and '.join(empty)}.")
-    return parts
+        numbered = any(":" in name for name in participants) and not all(":" in name for name in found)
+        advice = " With several datasets the number of theirs stands before a person, as in 2:sub-01." if numbered else ""
+        raise BadConfiguration(f"With the split file {path} nobody of this cohort is in {' and '.join(empty)}.{advice}")
+    return parts, tuple(sorted(set(found) - set(participants)))
 
 
 def split_rows(participants: Sequence[str], parts: Sequence[str]) -> list[dict[str, str]]:

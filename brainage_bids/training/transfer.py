@@ -74,7 +74,16 @@ def start_from(net: AgeNet, source: NetworkModel | SegmentModel, wanted: Network
     if {name for name in arrays if name.startswith("head.")} != {name for name in own if name.startswith("head.")}:
         arrays = {name: value for name, value in arrays.items() if not name.startswith("head.")}
         arrays |= {name: value for name, value in own.items() if name.startswith("head.")}
-    load_state(net, arrays)
+    try:
+        load_state(net, arrays)
+    except BadConfiguration as error:
+        made = [f"--{name} {_words(source.architecture[name])}" for name in ("widths", "block") if source.architecture.get(name)]
+        advice = f"made with {' '.join(made)}; give the same" if made else "of another size; give it the --widths and --block of these"
+        raise BadConfiguration(f"The model to start from does not fit: it was {advice}. {error}") from error
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def in_box_of(table: ImageTable, source: NetworkModel | SegmentModel | None) -> ImageTable:

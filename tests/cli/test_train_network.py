@@ -18,9 +18,11 @@ from brainage_bids.models import load_model
 from brainage_bids.models.cardfile import read_card
 from brainage_bids.models.contract import input_paths
 from brainage_bids.models.inference import estimate
+from brainage_bids.models.inputs import net_input
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
 from brainage_bids.records import Session
+from brainage_bids.training.images import find_images
 from brainage_bids.workflows.stages import STAGES
 
 AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
@@ -82,7 +84,8 @@ def test_from_derivatives_to_a_model_that_the_app_uses(people, tmp_path, capsys)
     split = {row["participant_id"]: row["split"] for row in rows_of(beside / "split.tsv")}
     assert {row["participant_id"] for row in predicted} == {name for name, part in split.items() if part == "test"}
     assert len(rows_of(out / "history.tsv")) <= 6
-    assert (beside / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert all((beside / name).read_bytes().startswith(b"\x89PNG") for name in ("history.png", "split.png"))
+    assert "; mean absolute error of 2 runs " in card.training.split
     assert set(predicted[0]) <= set(json.loads((beside / "cv_predictions.json").read_text()))
     # as the app asks for it
     session = Session("sub-03", None, {})
@@ -128,8 +131,50 @@ def test_transfer_keeps_the_convolutions(people, tmp_path, capsys):
 
 def test_another_target(people, tmp_path):
     assert run(people, tmp_path / "toy", "mrinet", "--input", "grey", "--target", "score", "--split-parts", "--loss", "mae") == 0
-    ages = read_card(tmp_path / "toy" / "model.toml").training.ages
-    assert 40 <= ages.low < ages.high <= 80
+    card = read_card(tmp_path / "toy" / "model.toml")
+    assert 40 <= card.training.ages.low < card.training.ages.high <= 80
+    assert card.limits == ("It learned the column score instead of the age, and what it gives is that.",)
+
+
+def test_split_files_and_cohorts_that_differ(people, tmp_path, capsys):
+    """Who is in one of them only is said; a test part of one person is refused before anything is packed or trained."""
+    split = tmp_path / "split.tsv"
+    parts = {row: "train" for row in range(2, 22)} | {0: "test", 1: "validation", 22: "test", 99: "train"}
+    split.write_text("participant_id\tsplit\n" + "\n".join(f"sub-{row:02d}\t{part}" for row, part in parts.items()) + "\n")
+    assert run(people, tmp_path / "toy", "resnet", "--split-file", str(split)) == 0
+    said = capsys.readouterr().out
+    assert "; not in it and not used: 1 (sub-23); in it, but not among these people: 1 (sub-99)" in said
+    split.write_text(split.read_text().replace("sub-22\ttest", "sub-22\ttrain"))
+    assert run(people, tmp_path / "again", "resnet", "--split-file", str(split)) == 65
+    said = capsys.readouterr().err
+    assert "The parts are too small (21 train, 1 validation, 1 test): two people in test" in said and "epoch" not in said
+    assert not (tmp_path / "again_work").exists()
+
+
+def test_sites_of_two_datasets_are_two(people, tmp_path):
+    """Both have a site0 and a site1; 8:1:1 is dealt within each of the four."""
+    root, table = people
+    other = write_cohort(tmp_path / "other" / "out", 24)
+    found = find_images([root, tmp_path / "other" / "out"], [table, other], net_input("resnet"))
+    assert set(found.projects) == {"1:site0", "1:site1", "2:site0", "2:site1"}
+    assert set(found.keep(range(3), {}).projects) == {"1:site0", "1:site1"}
+    assert set(find_images([root], [table], net_input("resnet")).projects) == {"site0", "site1"}
+
+
+@pytest.mark.slow
+def test_killed_before_the_model_is_in_its_place(people, tmp_path):
+    """Predictions come first, so that a model that is there is all there; the next run leaves nothing of the killed one."""
+    script = "import os, signal; from brainage_bids.training import folder; from brainage_bids.cli.train import main; import sys; "
+    script += "folder._swap = lambda *_: os.kill(os.getpid(), signal.SIGKILL); main(sys.argv[1:])"
+    words = [str(people[0]), "--phenotype", str(people[1]), "--out", str(tmp_path / "toy"), "--model", "resnet", *FAST, "--split-parts"]
+    environment = os.environ | {"PYTHONPATH": str(Path(brainage_bids.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script, *words], env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "toy_cv" / "cv_predictions.tsv").is_file() and not (tmp_path / "toy").exists()
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".toy.")]
+    assert main(words) == 0
+    assert run_self_test(open_model(tmp_path / "toy")).passed
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_unreadable_images(people, tmp_path, capsys):
@@ -168,6 +213,7 @@ def test_bad_input_is_one_sentence(people, tmp_path, capsys):
         (("resnet", "--input", "colour"), 78, "no input 'colour'"),
         (("resnet", "--loss", "kl"), 78, "goes with a network that says bins"),
         (("resnet", "--rate", "-1"), 78, "the rate above zero"),
+        (("resnet", "--bins", "30", "2", "10"), 78, "sessions (20.0 to 60.0 years) lie outside the bins of 30 to 50 years; give --bins"),
         (("resnet", "--device", "tpu"), 78, "is not there; give --device cpu"),
         (("resnet", "--init", "nobody"), 78, "There is no model 'nobody'"),
         (("resnet", "--split-file", str(root / "none.tsv")), 78, "cannot be read"),

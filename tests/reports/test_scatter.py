@@ -24,6 +24,13 @@ def test_errors_are_those_of_the_points():
     ]
 
 
+def test_the_line_of_the_guess_is_the_guess(tmp_path):
+    """The people held out are 30 on average, those in training were 50."""
+    ages, predictions = [20.0, 30.0, 40.0], [25.0, 45.0, 35.0]
+    pictures = [scatter_cv(ages, predictions, tmp_path / "a.png", guess=guess).read_bytes() for guess in (None, 30.0, 50.0)]
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
 def test_constant_predictions_have_no_correlation():
     assert not [line for line in summary_lines([20.0, 30.0], [25.0, 25.0]) if line.startswith("r ")]
 

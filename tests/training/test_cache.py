@@ -135,6 +135,29 @@ def test_the_first_image_may_be_broken(people):
     assert table.participants[0] == "sub-1"
 
 
+def test_the_grid_of_most_is_the_grid(people):
+    """The first person has an odd one: that person is left out, not the four others."""
+    root, values = people
+    write(root / "out", "sub-0", values[0][:-1])
+    with pytest.raises(BadDataset, match=r"1 images cannot be trained on: .*sub-0.* does not fit"):
+        pack(table_of(root), (), root / "work")
+    table, cache = pack(table_of(root), (), root / "work", allow_missing=True)
+    assert table.participants == ("sub-1", "sub-2", "sub-3", "sub-4")
+    np.testing.assert_allclose(cache.read(0), values[1], rtol=1e-3)
+
+
+def test_some_rows_of_a_pack_are_not_copied(people):
+    root, values = people
+    _, cache = pack(table_of(root), (), root / "work")
+    some = cache.keep([4, 1, 2]).keep([0, 2])
+    assert some.volumes is cache.volumes and some.cells is cache.cells
+    for place, row in enumerate((4, 2)):
+        np.testing.assert_array_equal(some.read(place), cache.read(row))
+    np.testing.assert_array_equal(some.mean_cells([1]), cache.mean_cells([2]))
+    assert some.similarity_limit([0, 1]) == cache.similarity_limit([4, 2])
+    assert some.name not in (cache.name, cache.keep([4, 1]).name) and cache.keep(range(5)) is cache
+
+
 def test_similarity_limit(people):
     _, cache = pack(table_of(people[0]), (), people[0] / "work")
     mean = cache.cells.mean(axis=0).ravel()

@@ -3,13 +3,14 @@ import os
 import numpy as np
 import pytest
 
+from brainage_bids.bids.sink import partial_folder
 from brainage_bids.models.cardfile import read_card
 from brainage_bids.models.gpr import load_gpr
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.evaluate import cross_validate, train_model
-from brainage_bids.training.folder import About, example, write_model
+from brainage_bids.training.folder import About, check_place, example, write_model
 from brainage_bids.training.gpr import Grid
 
 GRID = Grid(n_components=(3,), kernels=(("linear", 1.0), ("rbf", 1.0)), alphas=(1.0,), inner_folds=4, inner_repeats=1)
@@ -74,6 +75,23 @@ def test_an_older_model_stays_unless_told(tmp_path, parts, monkeypatch):
     assert open_model(tmp_path / "toy") == folder
     write_model(tmp_path / "toy", *parts, overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["toy"]
+
+
+def test_what_killed_runs_left_goes(tmp_path, parts):
+    """A process of a number that is never given is dead; this one lives, and another model is another's affair."""
+    ours = partial_folder(tmp_path / "toy").name
+    dead = ours.replace(f"-{os.getpid()}-", "-4194305-")
+    for name in (dead, f"{dead}.old", ours, dead.replace("toy", "toy2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").write_text("half")
+    write_model(tmp_path / "toy", *parts)
+    assert sorted(os.listdir(tmp_path)) == sorted([ours, dead.replace("toy", "toy2"), "toy"])
+
+
+def test_a_place_that_cannot_be_written_is_said_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadConfiguration, match="nothing can be written to .*file; give --out another place"):
+        check_place(tmp_path / "file" / "toy", overwrite=False)
 
 
 def test_a_place_that_is_no_model_is_left_alone(tmp_path, parts):

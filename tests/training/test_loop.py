@@ -156,14 +156,17 @@ def test_frozen_convolutions_keep_their_bits(freeze):
         assert not torch.allclose(net(images), ages, atol=1e-5)
 
 
-def test_accumulated_batches_are_one_large_batch():
-    people = cohort()
+@pytest.mark.parametrize(("people", "batch", "accumulate"), [(18, 2, 3), (18, 4, 2), (15, 5, 2)])
+def test_accumulated_batches_are_one_large_batch(people, batch, accumulate):
+    """In the second and third case the last step has fewer people than the others: 4 + 4, 4 + 4, 2 and 5 + 5, 5."""
     nets = [network(kind="mrinet", hidden=5, dropout=0.0) for _ in range(2)]
-    for net, batch, accumulate in zip(nets, (6, 2), (1, 3), strict=True):
-        recipe = Recipe(loss="mse", rate=0.01, epochs=2, batch=batch, accumulate=accumulate, augmentation="none")
-        fit(net, people, TRAIN, VALIDATION, recipe, seed=2)
+    first = []
+    for net, size, times in zip(nets, (batch * accumulate, batch), (1, accumulate), strict=True):
+        recipe = Recipe(loss="mse", rate=0.01, epochs=2, batch=size, accumulate=times, augmentation="none")
+        first.append(fit(net, cohort(), range(people), VALIDATION, recipe, seed=2).history[0])
     for name, value in state_arrays(nets[0]).items():
         np.testing.assert_allclose(state_arrays(nets[1])[name], value, rtol=1e-3, atol=1e-5)
+    assert first[0]["train_loss"] == pytest.approx(first[1]["train_loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("more", [{"precision": "bfloat16"}, {"balance": True}, {"optimiser": "adamw"}])

@@ -181,7 +181,7 @@ def test_truth_of_phantoms_is_packed(phantoms, tmp_path):
     root, labels = phantoms
     write_image(root, "sub-9", labels[0])  # of whom no truth is known
     source, contract, left_out = packed_source([root], place(), label_set("tissues"), tmp_path / "work", augmentation="strong")
-    assert (source.people, left_out, contract.shape) == (("sub-0", "sub-1", "sub-2"), ("sub-9",), SHAPE)
+    assert (source.people, left_out, contract.shape) == (("sub-0", "sub-1", "sub-2"), (("sub-9", "no labels"),), SHAPE)
     names = np.array(["", *label_set("tissues").names])
     for row, one in enumerate(labels):
         image, found = source.fixed(row)
@@ -237,7 +237,17 @@ def test_labels_move_with_the_image(phantoms, tmp_path):
 def test_truth_on_another_grid_is_refused(phantoms, tmp_path):
     root, labels = phantoms
     write_truth(root, "sub-1", labels[0], AFFINE + np.eye(4) * [1, 0, 0, 0])
-    with pytest.raises(UnusableInput, match="lie on another grid"):
+    with pytest.raises(BadDataset, match="1 labels cannot be trained on: .*sub-1.* lie on another grid.* Give --allow-missing"):
+        packed_source([root], place(), label_set("tissues"), tmp_path / "work")
+    assert not list((tmp_path / "work").glob("*labels*"))
+    for _ in range(2):  # packed, and found again
+        source, _, left_out = packed_source([root], place(), label_set("tissues"), tmp_path / "work", allow_missing=True)
+        assert source.people == ("sub-0", "sub-2")
+        assert [who for who, _ in left_out] == ["sub-1"]
+        image, found = source.fixed(1)
+        np.testing.assert_array_equal(found, label_set("tissues").table()[labels[2]])
+        np.testing.assert_array_equal(image, np.asarray(source.cache.volumes[2], np.float32))
+    with pytest.raises(BadDataset, match="Give --allow-missing"):
         packed_source([root], place(), label_set("tissues"), tmp_path / "work")
     with pytest.raises(BadDataset, match="No image t1w_mni_2 with labels"):
         packed_source([tmp_path / "empty"], place(), label_set("tissues"), tmp_path / "work")
@@ -270,3 +280,33 @@ def test_labels_of_the_app_come_through_its_transform(tmp_path, alignment):
 
 def test_a_label_set_has_a_table():
     assert LabelSet(("a", "b"), ((3,), (7, 9))).table()[[0, 3, 7, 9]].tolist() == [0, 1, 2, 2]
+
+
+def test_sessions_of_poor_quality_are_left_out(phantoms, tmp_path):
+    root, _ = phantoms
+    path = derivative_path(root, "qc", "sub-1", None)
+    path.write_text("measure\tvalue\tflag\nx\t1\tpoor_registration\n")
+    source, _, left_out = packed_source([root], place(), label_set("tissues"), tmp_path / "work", exclude_flags=("poor_registration",))
+    assert (source.people, left_out) == (("sub-0", "sub-2"), (("sub-1", "flag poor_registration"),))
+
+
+def test_a_full_disk_is_a_sentence_while_labels_are_packed(phantoms, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    packed_source([phantoms[0]], place(), label_set("lesions"), tmp_path / "other")
+    packed_source([phantoms[0]], place(), label_set("lesions"), tmp_path / "work")
+    monkeypatch.setattr("brainage_bids.training.segment_sources.Stack.add", full)
+    with pytest.raises(OSError, match="the disk is full; free some space"):
+        packed_source([phantoms[0]], place(), label_set("tissues"), tmp_path / "work")
+    assert len(list((tmp_path / "work").glob("labels-*.npy"))) == 1 and not list((tmp_path / "work").glob(".labels*"))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_too_little_memory_says_what_to_do(monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("brainage_bids.training.segment_loop._Run._epoch", full)
+    with pytest.raises(BadConfiguration, match="too little memory for 2 images at once; give --batch 1 --accumulate 2"):
+        fitted(network())

@@ -12,7 +12,15 @@ def test_a_split_file_there_and_back(tmp_path):
     )
     lines = ["\t".join(row.values()) for row in split_rows(people, parts)]
     (tmp_path / "s.tsv").write_text("\n".join(["participant_id\tsplit", *lines, "9\ttrain"]) + "\n")
-    np.testing.assert_array_equal(read_split(tmp_path / "s.tsv", people), parts)
+    found, strangers = read_split(tmp_path / "s.tsv", people)
+    np.testing.assert_array_equal(found, parts)
+    assert strangers == ("sub-9",)
+
+
+def test_people_of_several_datasets_need_their_number(tmp_path):
+    (tmp_path / "s.tsv").write_text("participant_id\tsplit\nsub-1\ttrain\nsub-2\tvalidation\nsub-3\ttest\n")
+    with pytest.raises(BadConfiguration, match=r"the number of theirs stands before a person, as in 2:sub-01"):
+        read_split(tmp_path / "s.tsv", ["1:sub-1", "1:sub-2", "2:sub-3"])
 
 
 @pytest.mark.parametrize(

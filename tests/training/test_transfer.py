@@ -65,3 +65,9 @@ def test_refusals(source, sentence):
     with pytest.raises(BadConfiguration, match=sentence):
         start_from(target.net, model(**source), target)
     assert all(np.array_equal(before[name], value) for name, value in state_arrays(target.net).items())
+
+
+def test_other_widths_are_said():
+    first, second = (model(widths=widths) for widths in ((3, 4), (3, 5)))
+    with pytest.raises(BadConfiguration, match=r"it was made with --widths 3 4; give the same\. .*instead of"):
+        start_from(second.net, first, second)
