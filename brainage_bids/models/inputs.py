@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from brainage_bids.imaging.grids import GRIDS
+from brainage_bids.imaging.packing import TOP
 from brainage_bids.models.card import InputContract
 from brainage_bids.models.preparation import Step
 from brainage_bids.records import SPACE, BadConfiguration
@@ -50,6 +51,7 @@ def _mni(grid: str) -> InputContract:
 
 
 GREY = NetInput(_image("modulated", {"label": "GM"}, "1p5", "nonlinear", "modulated"), ())
+PACKED = _image("packed_mni", {"image": "T1w"}, "2", "nonlinear", "packed")
 AFFINE = _image("t1w_mni_affine", {}, "1", "affine", "affine")
 
 INPUTS: Mapping[str, NetInput] = {
@@ -58,14 +60,16 @@ INPUTS: Mapping[str, NetInput] = {
     "mni2": NetInput(_mni("2"), (Step("top_mean"),)),
     "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
     "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
+    "packed": NetInput(PACKED, (Step("scale", {"by": TOP}),)),
     "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
     "brain2affine": NetInput(AFFINE, (EVEN_BOX, Step("halve"), Step("zscore"))),
     "sfcn": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX)),
     "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
 }
-"""By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp); ``brain2uint8`` H1's type ii as 0 to 1;
-``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so that ventricles and sulci are the person's own (phantoms give it);
-``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
+"""By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp); ``packed`` H1's type ii as 0 to 1, and
+``brain2uint8`` the same of the template's brain; ``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so that
+ventricles and sulci are the person's own (phantoms give it); ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the
+files of the UK Biobank lie."""
 
 DEFAULT_INPUT: Mapping[str, str] = {
     "resnet": "grey",

@@ -1,10 +1,15 @@
 import json
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.intensity import by_mean, by_top_mean
+from brainage_bids.imaging.packing import pack
+from brainage_bids.interfaces.images import save_packed
+from brainage_bids.models.contract import check_image
 from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
@@ -12,7 +17,7 @@ from brainage_bids.records import BadConfiguration, UnusableInput
 
 PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
-    "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
+    "brain2uint8": (91, 109, 91), "packed": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
 }  # fmt: skip
 
@@ -93,6 +98,19 @@ def test_uint8_finds_white_matter_and_says_what_was_clipped():
     assert np.median(inside) * 255 == pytest.approx(73, abs=1.5)
     assert clipped == pytest.approx(4 / data.size)
     np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+
+
+def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
+    """The file as the app writes it, through the contract: 0 to 1 in steps of a byte, H1's scale."""
+    contract, steps = INPUTS["packed"].contract, INPUTS["packed"].steps
+    image = np.random.default_rng(0).uniform(0, 300, contract.shape).astype(np.float32)
+    path = tmp_path / "sub-01_space-MNI152NLin2009aSym_res-2_desc-packed_T1w.nii.gz"
+    Path(save_packed(pack(image, 1.5), np.array(contract.affine), tmp_path / "x.nii")).rename(tmp_path / "y.nii")
+    nib.save(nib.load(tmp_path / "y.nii"), path)
+    found, _ = prepare(check_image(contract, path, "the test"), contract, steps)
+    np.testing.assert_allclose(found * 255, np.rint(np.clip(1.5 * image, 0, 383) * 255 / 383), atol=1e-3)
+    with pytest.raises(UnusableInput, match="a T1w is needed and it is a FLAIR"):
+        check_image(contract, path.with_name(path.name.replace("T1w", "FLAIR")), "the test")
 
 
 def test_refusals():
