@@ -30,9 +30,10 @@ def read_heads(folder: ModelFolder, kind: str, layout: int) -> dict[str, Any]:
     BadConfiguration
         If it is no JSON object, altered, or of another kind or layout.
     """
+    data = folder.read(HEADS)
     try:
-        heads = json.loads(folder.read(HEADS))
-    except ValueError as error:
+        heads = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} is no valid JSON ({error}).") from error
     if not isinstance(heads, dict):
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} holds no object.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ class Step:
         if self.name not in STEPS:
             raise BadConfiguration(f"There is no step {self.name!r} before a network; known are {', '.join(STEPS)}.")
         same = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
+        try:
+            signature(STEPS[self.name]).bind(None, **same)
+        except TypeError as error:
+            raise BadConfiguration(f"The step {self.name!r} before a network has other arguments than {sorted(same)} ({error}).") from error
         object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 

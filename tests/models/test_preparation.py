@@ -121,6 +121,9 @@ def test_refusals():
         prepare(np.zeros(contract.shape), contract, INPUTS["mni2"].steps)
     with pytest.raises(BadConfiguration, match="no step 'sharpen'"):
         Step("sharpen")
+    for name, values in (("crop", {"start": (0, 0, 0)}), ("scale", {"to": 2}), ("mean", {"by": 1})):
+        with pytest.raises(BadConfiguration, match=f"The step '{name}' before a network has other arguments"):
+            Step(name, values)
     with pytest.raises(BadConfiguration, match="does not lie in a grid"):
         prepared_shape((9, 9, 9), [Step("crop", {"start": (0, 0, 0), "stop": (9, 9, 10)})])
     with pytest.raises(BadConfiguration, match="flip must be the last"):

@@ -1,4 +1,4 @@
-"""``slices`` and ``encoder3d``: encoders of segmentation networks as age models (Pacheco 2023)."""
+"""``slices`` and ``encoder3d``: encoders of segmentation networks as age models (Pacheco 2023, arXiv:2307.05241)."""
 
 from __future__ import annotations
 
