@@ -51,7 +51,9 @@ def test_import_sfcn(sfcn_file, tmp_path, capsys):
     assert (reading.brain_age, reading.sd) == (pytest.approx(float(age), abs=1e-4), pytest.approx(float(sd), abs=1e-4))
     assert main(["verify", str(tmp_path / "theirs")]) == 0
     assert main(["self-test", str(tmp_path / "theirs")]) == 0
-    assert "passed" in capsys.readouterr().out
+    assert main(["show", str(tmp_path / "theirs")]) == 0
+    printed = capsys.readouterr().out
+    assert "passed" in printed and "# Before the network sees an image: mean.\n# The network is sfcn (widths=[2, 3], bins=" in printed
     again = ["import", str(path), "--kind", "sfcn", *words, "--to", str(tmp_path / "theirs")]
     assert main(again) == 78
     assert "already holds a model" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from safetensors.numpy import load
 
 from brainage_bids.models import load_model
 from brainage_bids.models.cardfile import card_text
+from brainage_bids.models.heads import describe_network
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.weights import pack_arrays, sha256_of_bytes
@@ -92,6 +93,16 @@ def test_heads(folder, change, sentence):
 def test_heads_that_are_no_object(folder, content):
     with pytest.raises(BadConfiguration, match=r"The heads\.json of the model toy (is no valid JSON|holds no object)"):
         load_model(with_file(folder, "heads.json", content))
+
+
+def test_what_a_network_is_in_words(folder):
+    heads = json.loads((folder.path / "heads.json").read_bytes())
+    heads["steps"] = [{"step": "crop", "start": [1, 0, 0], "stop": [9, 9, 9]}, {"step": "brain"}]
+    found = describe_network(with_file(folder, "heads.json", json.dumps(heads).encode()))
+    assert found[0] == "Before the network sees an image: crop (start=[1, 0, 0], stop=[9, 9, 9]), brain."
+    assert found[1].startswith("The network is mrinet (widths=[2, 3], hidden=5, ")
+    with pytest.raises(BadConfiguration, match="not as it should be"):
+        describe_network(with_file(folder, "heads.json", json.dumps(heads | {"steps": [1]}).encode()))
 
 
 def test_a_card_that_names_no_heads(folder):

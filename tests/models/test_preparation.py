@@ -17,6 +17,7 @@ from brainage_bids.records import BadConfiguration, UnusableInput
 
 PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
+    "mni1brain": (182, 218, 182), "mni2brain": (91, 109, 91),
     "brain2uint8": (91, 109, 91), "packed": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
 }  # fmt: skip
@@ -98,6 +99,17 @@ def test_uint8_finds_white_matter_and_says_what_was_clipped():
     assert np.median(inside) * 255 == pytest.approx(73, abs=1.5)
     assert clipped == pytest.approx(4 / data.size)
     np.testing.assert_array_equal(found * 255, np.rint(found * 255))
+
+
+def test_top_mean_of_the_brain_alone():
+    """J1's option: what is outside is zero, and counts among all voxels of the grid as before."""
+    contract = INPUTS["mni2brain"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    data[:3] = 50  # bright, and outside the brain
+    brain = template_probability("brain", contract.shape, contract.affine) >= 0.5
+    found, _ = prepare(data, contract, INPUTS["mni2brain"].steps)
+    top = np.sort(np.where(brain, data, 0).ravel())[-round(0.01 * data.size) :].mean()
+    np.testing.assert_allclose(found, np.where(brain, data, 0) / top, rtol=1e-5)
 
 
 def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
