@@ -55,9 +55,8 @@ def estimate_session(session: Session, plan) -> bool:
 
 def input_files(session: Session, out_dir) -> dict[str, Path]:
     """Where the images lie that a model may look at, by ``InputContract.key``."""
-    return {
-        "_".join([output.key, *(value for _, value in output.entities)]): output.path(out_dir, session) for output in STAGES["template"]
-    }
+    outputs = [*STAGES["template"], *STAGES["arrays"]]
+    return {"_".join([output.key, *(value for _, value in output.entities)]): output.path(out_dir, session) for output in outputs}
 
 
 def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:
