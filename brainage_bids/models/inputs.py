@@ -76,7 +76,7 @@ brain alone); ``packed`` H1's type ii as 0 to 1, and ``brain2uint8`` the same of
 DEFAULT_INPUT: Mapping[str, str] = {
     "resnet": "grey",
     "vgg8": "mni1",
-    "mrinet": "brain2uint8",
+    "mrinet": "packed",
     "sfcn": "sfcn",
     "slices": "brain2zscore",
     "encoder3d": "brain2zscore",
