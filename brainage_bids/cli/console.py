@@ -56,7 +56,7 @@ class Progress:
 
     def __init__(self, words: str) -> None:
         self._words = words
-        self._start, self._told = time.monotonic(), 0
+        self._start, self._told, self._open = time.monotonic(), 0, False
 
     def amount(self, done: int, total: int) -> str:
         """How far, in words."""
@@ -72,4 +72,11 @@ class Progress:
         if terminal:
             filled = self.WIDTH * done // max(total, 1)
             text = f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {text}"
-        print(text, file=sys.stderr, end="\n" if done == total or not terminal else "", flush=True)
+        self._open = terminal and done != total
+        print(text, file=sys.stderr, end="" if self._open else "\n", flush=True)
+
+    def end(self) -> None:
+        """Leave the line of a bar that came to no end, so that what follows stands on its own."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+        self._open = False

@@ -81,7 +81,11 @@ def fetch(options: argparse.Namespace) -> int:
     about = _about(options, known.licence, known.citation)
     file = (options.download or options.to.resolve().parent) / Path(known.address).name
     print(f"{options.weights}: licence {known.licence}; {known.citation}")
-    digest = download(known.address, file, sha256=known.sha256, progress=_Bytes(file.name))
+    progress = _Bytes(file.name)
+    try:
+        digest = download(known.address, file, sha256=known.sha256, progress=progress)
+    finally:
+        progress.end()
     print(f"{file}: SHA-256 {digest}" + ("" if known.sha256 else " (its authors publish none to compare with)"))
     origin = Origin(known.datasets, known.n, known.ages, known.mae, known.mae_n)
     print(import_network(file, options.to, known.kind, about, origin, input_name=known.input, overwrite=options.overwrite).path)

@@ -12,6 +12,7 @@ from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.preparation import Step
 from brainage_bids.models.registry import open_model
+from brainage_bids.records import BadConfiguration
 
 AFFINE = ((1.5, 0.0, 0.0, 0.0), (0.0, 1.5, 0.0, 0.0), (0.0, 0.0, 1.5, 0.0), (0.0, 0.0, 0.0, 1.0))
 
@@ -168,3 +169,16 @@ def test_fetch(sfcn_file, tmp_path, monkeypatch, capsys):
     assert " of 0.0 MB, " in printed.err
     assert main(["fetch", "secret", "--to", str(tmp_path / "x")]) == 78
     assert "may be fetched" in capsys.readouterr().err
+
+
+def test_a_bar_that_breaks_off_leaves_its_line(tmp_path, monkeypatch, capsys):
+    def download(address, to, *, sha256, progress):
+        progress(5_000_000, 10_000_000)
+        raise BadConfiguration("It broke off.")
+
+    monkeypatch.setattr("brainage_bids.models.fetch.download", download)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert main(["fetch", "sfcnukb", "--to", str(tmp_path / "ukb")]) == 78
+    bar, said = capsys.readouterr().err.splitlines()[-2:]
+    assert "[###############...............]" in bar and "5.0 of 10.0 MB" in bar
+    assert said == "brainage-models: It broke off."
