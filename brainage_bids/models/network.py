@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from brainage_bids.imaging.intensity import CLIPPED_SHARE
+from brainage_bids.imaging.packing import CLIPPED_LIMIT
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.contract import check
 from brainage_bids.models.features import block_means
@@ -125,7 +125,7 @@ class NetworkModel:
         with self._arithmetic():
             age, sd = self.net.head.age(self.net(tensor))
         spread = self.residual_sd if self.residual_sd is not None or sd is None else float(sd[0])
-        return Reading(float(age[0]), spread, clipped > CLIPPED_SHARE or self._unlike(images))
+        return Reading(float(age[0]), spread, clipped > CLIPPED_LIMIT or self._unlike(images))
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainage_bids.imaging import intensity
 from brainage_bids.imaging.grids import halved
+from brainage_bids.imaging.packing import mode
 from brainage_bids.models.card import InputContract
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -178,8 +179,10 @@ def _mean(image: _Image) -> None:
 
 
 def _uint8(image: _Image) -> None:
-    white = intensity.mode(image.data[image.template("white", WHITE_PROBABILITY)])
-    image.data, image.clipped = intensity.to_uint8(image.data, white)
+    values = image.data[image.template("white", WHITE_PROBABILITY)]
+    if not (values > 0).any():
+        raise ValueError("no voxel of white matter is above zero")
+    image.data, image.clipped = intensity.to_uint8(image.data, mode(values[values > 0]))
 
 
 def _scale(image: _Image, by: float) -> None:

@@ -131,6 +131,8 @@ def test_refusals():
         prepare(np.zeros((3, 3, 3)), contract, ())
     with pytest.raises(UnusableInput, match="cannot be scaled"):
         prepare(np.zeros(contract.shape), contract, INPUTS["mni2"].steps)
+    with pytest.raises(UnusableInput, match="cannot be scaled .no voxel of white matter is above zero"):
+        prepare(np.zeros(contract.shape), contract, INPUTS["brain2uint8"].steps)
     with pytest.raises(BadConfiguration, match="no step 'sharpen'"):
         Step("sharpen")
     for name, values in (("crop", {"start": (0, 0, 0)}), ("scale", {"to": 2}), ("mean", {"by": 1})):
