@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sidecar_path, sink_table
 from brainage_bids.records import FLAGS, Session
-from brainage_bids.workflows.stages import STAGES, read_sidecar
+from brainage_bids.workflows.stages import STAGES, Output, read_sidecar
 
 if TYPE_CHECKING:
     from brainage_bids.models.reading import StructureReading
@@ -55,8 +55,13 @@ def estimate_session(session: Session, plan) -> bool:
 
 def input_files(session: Session, out_dir) -> dict[str, Path]:
     """Where the images lie that a model may look at, by ``InputContract.key``."""
+    return {key: output.path(out_dir, session) for key, output in model_inputs().items()}
+
+
+def model_inputs() -> dict[str, Output]:
+    """The images that a model may look at, by ``InputContract.key``."""
     outputs = [*STAGES["template"], *STAGES["arrays"]]
-    return {"_".join([output.key, *(value for _, value in output.entities)]): output.path(out_dir, session) for output in outputs}
+    return {"_".join([output.key, *(value for _, value in output.entities)]): output for output in outputs}
 
 
 def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:
