@@ -18,6 +18,7 @@ from machine import describe_machine, fresh, peak_gigabytes, share_of_peak
 
 from brainage_bids.bids.names import find_derivatives
 from brainage_bids.cli.console import print_table
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.contract import check
 from brainage_bids.models.inference import load_model
 from brainage_bids.models.preparation import prepare
@@ -29,7 +30,7 @@ BATCHES = (1, 4, 16, 64)
 def files_of(folder: str, out_dir: str, count: int) -> list[dict[str, Path]]:
     """The model's input of some people."""
     (contract,) = open_model(folder).card.inputs
-    found = find_derivatives(Path(out_dir), contract.derivative, space=contract.space, **contract.entities)
+    found = find_derivatives(Path(out_dir), contract.derivative, **contract.name_values)
     return [{contract.key: item.path} for item in found[:count]]
 
 
@@ -72,11 +73,10 @@ def on_gpu(folder: str, fast: bool) -> list[tuple[str, ...]]:
     with counter, torch.inference_mode():
         net(image)
     net.to("cuda")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for batch in BATCHES:
         images = image.expand(batch, -1, -1, -1, -1).contiguous(memory_format=torch.channels_last_3d).cuda()
         try:
-            with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=fast):
+            with exact(), torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=fast):
                 for _ in range(3):
                     net(images)
                 torch.cuda.synchronize()

@@ -52,7 +52,6 @@ def measure(kind: str, precision: str, device: str, batch: int, people: int, thr
         if device != "cpu":
             with counter:
                 net(torch.randn(2, 1, *architecture["shape"]))
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         ends: list[float] = []
         told = lambda _: ends.append(time.process_time())  # noqa: E731
         fitted = fit(net, cohort, range(people), [people], recipe, seed=1, device=device, told=told)

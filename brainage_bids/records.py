@@ -44,12 +44,18 @@ FLAGS: Mapping[str, str] = {
     "intensities_clipped": "More than 0.001 % of the brain is brighter than the packed arrays can hold and was clipped.",
     # about the model
     "input_mismatch": "The preprocessing differs from the one the model was trained on.",
+    "modality_missing": "A FLAIR or SWI that the model looks at is not there, or could not be used, so this model gives no age.",
+    "brain_beyond_box": "The brain is larger than the box of the model's training brains and is not cut, so this model gives no age.",
 }
 """Closed list of flag codes with their meaning in words (the ``flags`` column of every table of ours)."""
 
 
 class UnusableInput(ValueError):
     """An input cannot be processed; the message is one sentence: what, which file, what to do."""
+
+
+class BeyondBox(UnusableInput):
+    """A brain is larger than the box of a model, which cuts none."""
 
 
 class BadDataset(ValueError):
@@ -115,14 +121,14 @@ class Participant:
 class AgeEstimate:
     """One estimate of brain age by one model; a row of ``B_brainage.tsv``.
 
-    Ages in years. ``sd`` is the predictive standard deviation, ``sd_within`` and ``sd_between`` its parts over base
-    models and sub-ensembles (None where the model has no ensemble), ``low``/``high`` the bounds of the interval of level
-    ``interval_level``.
+    Ages in years; ``brain_age`` is None where the model does not fit the session, and a flag says why. ``sd`` is the predictive
+    standard deviation, ``sd_within`` and ``sd_between`` its parts over base models and sub-ensembles (None where the model has no
+    ensemble), ``low``/``high`` the bounds of the interval of level ``interval_level``.
     """
 
     model: str
     modality: str
-    brain_age: float
+    brain_age: float | None
     sd: float | None
     sd_within: float | None
     sd_between: float | None

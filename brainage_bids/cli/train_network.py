@@ -109,13 +109,14 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
     from brainage_bids.models.inputs import net_input
     from brainage_bids.training.folder import check_place
     from brainage_bids.training.network_train import Setup, check_ages, train_folds, train_parts
+    from brainage_bids.training.transfer import in_box_of
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
-    table = _images(options, net_input(options.model, options.input))
+    init = _init(options)
+    table = in_box_of(_images(options, net_input(options.model, options.input)), init)
     check_ages(table.ages)
     place = replace(net_input(options.model, options.input), contract=table.contract)
-    init = _init(options)
     recipe, architecture = _recipe(options)
     work = options.work or beside(options.out, "_work")
     setup = Setup(options.model, place, recipe, architecture, init, options.freeze, device, work, team)

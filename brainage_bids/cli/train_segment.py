@@ -64,6 +64,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     from brainage_bids.models.inputs import net_input
     from brainage_bids.models.label_sets import label_set
     from brainage_bids.training.folder import check_place
+    from brainage_bids.training.segment_sources import check_input
     from brainage_bids.training.segment_train import (
         PAINTINGS,
         SegmentSetup,
@@ -76,6 +77,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     start = time.monotonic()
     check_place(options.out, options.overwrite)
     place, labels = net_input(options.model, options.input), label_set(options.labels or "structures")
+    check_input(place)
     names = ("optimiser", "rate", "epochs", "patience", "batch", "accumulate", "precision", "augmentation")
     recipe = recipe_for_segments(options.model, **{name: getattr(options, name) for name in names})
     out = Path(os.path.abspath(options.out))

@@ -12,6 +12,7 @@ NAME = re.compile("[a-z0-9]+")
 """Model names become the ``model-`` entity of file names."""
 SHA256 = re.compile("[0-9a-f]{64}")
 ALIGNMENTS = ("none", "rigid", "affine", "nonlinear")
+CROPS = ("none", "brain")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class InputContract:
     modality : str
         What was scanned: ``"T1w"``…
     space : str
-        Template, as the ``space-`` entity of the file name.
+        Template, or ``"T1w"`` for the scan's own, as the ``space-`` entity of the file name.
     alignment : {"none", "rigid", "affine", "nonlinear"}
         How the image was brought there.
     voxel_mm : tuple of float
@@ -38,8 +39,9 @@ class InputContract:
         Voxel index to mm, RAS.
     intensity : str
         What the values are, as the ``desc-`` entity of the file name.
-    crop : str
-        ``"none"``, or the box that was cut out.
+    crop : {"none", "brain"}
+        ``"brain"``: the array is the brain alone, in the middle of a box of `shape` that is larger than it, wherever it lay; of `affine`
+        only the edges count.
     stripped : bool or None
         Whether only the brain is in the image; None if that makes no difference.
     """
@@ -64,11 +66,18 @@ class InputContract:
             raise BadConfiguration(f"A model's input needs three voxel edges and counts above zero, not {grid}.")
         if len(self.affine) != 4 or any(len(row) != 4 for row in self.affine):
             raise BadConfiguration("The affine of a model's input needs four rows of four numbers.")
+        if self.crop not in CROPS:
+            raise BadConfiguration(f"The crop {self.crop!r} of a model's input is none of {', '.join(CROPS)}.")
 
     @property
     def key(self) -> str:
         """What this input is called in ``files``: the derivative and its values, ``modulated_smooth_GM``."""
         return "_".join([self.derivative, *self.entities.values()])
+
+    @property
+    def name_values(self) -> dict[str, str]:
+        """What ``bids.names.find_derivatives`` is asked for, so that it finds such images and no others."""
+        return dict(self.entities) if self.space == "T1w" else {"space": self.space, **self.entities}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from brainage_bids.bids.names import derivative_path, parse_name
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_json_object
 from brainage_bids.models.card import InputContract, ModelCard
-from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.records import BadConfiguration, BeyondBox, UnusableInput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,8 @@ def check(card: ModelCard, files: Mapping[str, Path]) -> dict[str, np.ndarray]:
     UnusableInput
         If a file cannot be read or differs from its contract in modality, space, alignment, voxel size, shape, affine,
         intensity rule or skull, or holds values that are not finite, or nothing but zeros.
+    BeyondBox
+        If the contract has a box and the brain is larger.
     """
     missing = [contract.key for contract in card.inputs if contract.key not in files]
     if missing:
@@ -74,7 +76,19 @@ def check_image(contract: InputContract, path: Path | str, asker: str) -> np.nda
         raise UnusableInput(f"{path} holds values that are not finite, so no age can be estimated; run the preprocessing again.")
     if not data.any():
         raise UnusableInput(f"{path} holds nothing but zeros, so no age can be estimated; look at the brain mask and the tissues.")
-    return data
+    return _boxed(data, contract, path, asker) if contract.crop == "brain" else data
+
+
+def _boxed(data: np.ndarray, contract: InputContract, path: Path, asker: str) -> np.ndarray:
+    """The brain in the middle of the contract's box."""
+    from brainage_bids.imaging.packing import extent, in_box
+
+    brain = data > 0
+    found = in_box(data, brain, contract.shape)
+    if found.data is None:
+        sizes = f"{_times(extent(brain))} voxels, the box {_times(contract.shape)}"
+        raise BeyondBox(f"The brain of {path} is larger than the box of {asker} ({sizes}), and a brain is never cut; use another model.")
+    return found.data
 
 
 def load_image(path: Path):
@@ -100,6 +114,27 @@ def load_image(path: Path):
         raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
 
 
+def load_header(path: Path):
+    """The header of a three-dimensional NIfTI image; nothing behind it is read.
+
+    Raises
+    ------
+    UnusableInput
+        If that is not possible.
+    """
+    import zlib
+
+    import nibabel as nib
+
+    try:
+        header = nib.load(path).header
+    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
+    if len(header.get_data_shape()) != 3:
+        raise UnusableInput(f"{path} is no three-dimensional image; run the preprocessing of this person again.")
+    return header
+
+
 def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], modality: str, alignment: str) -> InputContract:
     """Write down what an image is, so that later ones can be compared with it.
 
@@ -122,6 +157,9 @@ def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], 
     named = name.entities if name is not None else {}
     affine = np.round(np.asarray(image.affine, dtype=float), 6)
     straight = np.count_nonzero(affine[:3, :3]) == 3 and np.all(np.diag(affine)[:3] > 0)
+    if named.get("space") == "T1w":  # a brain in a box: where the scanner lay, and how the head in it, does not count
+        edges, straight = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), True
+        affine = np.diag([*np.round(edges, 3), 1.0])
     if len(image.shape) != 3 or not straight or "space" not in named or "desc" not in named:
         raise UnusableInput(f"{path} cannot be trained on: a 3-D image in RAS axes whose name has space- and desc- is needed.")
     stripped, _ = read_json_object(sidecar_path(path))
@@ -135,6 +173,7 @@ def contract_of_image(path: Path, derivative: str, entities: Mapping[str, str], 
         shape=tuple(int(n) for n in image.shape),
         affine=tuple(tuple(float(value) for value in row) for row in affine),
         intensity=named["desc"],
+        crop="brain" if named["space"] == "T1w" else "none",
         stripped=bool(stripped.get("SkullStripped", True)),
     )
 
@@ -168,14 +207,14 @@ def _sidecar_differences(contract: InputContract, path: Path) -> list[str]:
 def _grid_differences(contract: InputContract, shape: tuple[int, ...], affine: np.ndarray) -> list[str]:
     import numpy as np
 
-    differences = []
-    if tuple(shape) != contract.shape:
+    differences, boxed = [], contract.crop == "brain"
+    if len(shape) != 3 or (tuple(shape) != contract.shape and not boxed):
         differences.append(f"the shape {_times(contract.shape)} is needed and it has {_times(shape)}")
     affine = np.asarray(affine, dtype=float)
     voxel = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if not np.allclose(voxel, contract.voxel_mm, rtol=0, atol=AFFINE_TOLERANCE_MM):
         differences.append(f"voxels of {_times(contract.voxel_mm)} mm are needed and its are {_times(voxel)} mm")
-    elif not np.allclose(affine, np.asarray(contract.affine), rtol=0, atol=AFFINE_TOLERANCE_MM):
+    elif not boxed and not np.allclose(affine, np.asarray(contract.affine), rtol=0, atol=AFFINE_TOLERANCE_MM):
         differences.append("its affine is another one, so the same voxel is another place")
     return differences
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.reading import AgeModel, StructureReading
 from brainage_bids.models.registry import ModelFolder, open_model
-from brainage_bids.records import FLAGS, AgeEstimate, BadConfiguration, UnusableInput
+from brainage_bids.records import FLAGS, OTHER_MODALITIES, AgeEstimate, BadConfiguration, BeyondBox, UnusableInput
 
 LEVEL = 0.95
 """Level of the interval."""
@@ -52,7 +52,8 @@ def estimate(
     Returns
     -------
     AgeEstimate
-        With a Gaussian interval of level .95 (none if the model knows no spread), and flags in the order of ``records.FLAGS``.
+        With a Gaussian interval of level .95 (none if the model knows no spread), and flags in the order of ``records.FLAGS``. Without
+        an age if the model looks at a FLAIR or SWI that is not there, or the brain is larger than its box; a flag says which.
 
     Raises
     ------
@@ -63,7 +64,12 @@ def estimate(
     """
     folder = folder if isinstance(folder, ModelFolder) else open_model(folder)
     given = _in_order(set(quality_flags))
-    reading = load_model(folder, device=device, precision=precision).read(folder.card, files, volumes)
+    if not _has_others(folder, files):
+        return _without_age(folder, {*given, "modality_missing"})
+    try:
+        reading = load_model(folder, device=device, precision=precision).read(folder.card, files, volumes)
+    except BeyondBox:
+        return _without_age(folder, {*given, "brain_beyond_box"})
     brain_age, sd = reading.brain_age, reading.sd
     _check_number(brain_age, sd, folder.card.name, files)
     raised = _raised(folder, brain_age, age) + ("input_mismatch",) * reading.unlike_training
@@ -90,6 +96,24 @@ def read_structures(folder: ModelFolder, volumes: Mapping[str, float], age: floa
     Parameters and errors as in `estimate`; the age chooses the norms and nothing else.
     """
     return load_model(folder).structures(volumes, age)
+
+
+def needs_others(folder: ModelFolder) -> bool:
+    """Whether a model looks at a FLAIR or SWI."""
+    return any(contract.modality in OTHER_MODALITIES for contract in folder.card.inputs)
+
+
+def _has_others(folder: ModelFolder, files: Mapping[str, Path]) -> bool:
+    """Whether each FLAIR and SWI that a model looks at is there."""
+    wanted = [contract.key for contract in folder.card.inputs if contract.modality in OTHER_MODALITIES]
+    return all(key in files and Path(files[key]).is_file() for key in wanted)
+
+
+def _without_age(folder: ModelFolder, flags: set[str]) -> AgeEstimate:
+    """The row of a model that does not fit a session."""
+    nothing = dict.fromkeys(("brain_age", "sd", "sd_within", "sd_between", "low", "high", "interval_method"))
+    known = {"model": folder.card.name, "modality": folder.card.modality, "interval_level": LEVEL, "model_sha256": folder.sha256}
+    return AgeEstimate(**known, **nothing, flags=_in_order(flags))
 
 
 def _check_number(brain_age: float, sd: float | None, model: str, files: Mapping[str, Path]) -> None:

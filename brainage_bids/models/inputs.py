@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.packing import TOP
@@ -18,6 +18,10 @@ SFCN_BOX = Step("crop", {"start": (11, 13, 11), "stop": (171, 205, 171)})
 
 EVEN_BOX = Step("crop", {"start": (8, 8, 0), "stop": (189, 225, 181)})
 """The part of our 1 mm grid of which every second voxel centre is one of our 2 mm grid."""
+
+
+PACKED = Step("scale", {"by": TOP})
+"""White matter is 110 of 383 in packed arrays."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,22 @@ def _mni(grid: str) -> InputContract:
     return _image("t1w_mni", {"res": grid}, grid, "nonlinear", "preproc")
 
 
+def _packed(modality: str) -> NetInput:
+    """H1's type ii: the person's brain in the template, one byte a voxel."""
+    contract = _image("packed_mni", {"image": modality}, "2", "nonlinear", "packed")
+    return NetInput(replace(contract, modality=modality, stripped=True), (PACKED,))
+
+
+def _packed_box(modality: str) -> NetInput:
+    """H1's type i: the person's brain along the axes of the T1w, in a box whose size the people in training decide."""
+    edges = tuple(tuple(float(value) for value in row) for row in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+    alignment = "none" if modality == "T1w" else "rigid"
+    entities = {"image": modality}
+    contract = InputContract("packed", entities, modality, "T1w", alignment, (1.0,) * 3, (1, 1, 1), edges, "packed", crop="brain")
+    return NetInput(contract, (PACKED,))
+
+
 GREY = NetInput(_image("modulated", {"label": "GM"}, "1p5", "nonlinear", "modulated"), ())
-PACKED = _image("packed_mni", {"image": "T1w"}, "2", "nonlinear", "packed")
 AFFINE = _image("t1w_mni_affine", {}, "1", "affine", "affine")
 
 INPUTS: Mapping[str, NetInput] = {
@@ -61,27 +79,48 @@ INPUTS: Mapping[str, NetInput] = {
     "mni1brain": NetInput(_mni("1"), (MNI_BOX, Step("brain"), Step("top_mean"))),
     "mni2brain": NetInput(_mni("2"), (Step("brain"), Step("top_mean"))),
     "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
+    "packed2": _packed("T1w"),
+    "packed2flair": _packed("FLAIR"),
+    "packed2swi": _packed("swi"),
+    "packed1": _packed_box("T1w"),
+    "packed1flair": _packed_box("FLAIR"),
+    "packed1swi": _packed_box("swi"),
     "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
-    "packed": NetInput(PACKED, (Step("scale", {"by": TOP}),)),
     "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
     "brain2affine": NetInput(AFFINE, (EVEN_BOX, Step("halve"), Step("zscore"))),
     "sfcn": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX)),
     "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
 }
 """By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp, ``mni1brain`` and ``mni2brain`` of the
-brain alone); ``packed`` H1's type ii as 0 to 1, and ``brain2uint8`` the same of the template's brain; ``brain2zscore`` P1, and
-``brain2affine`` the same without the warp, so that ventricles and sulci are the person's own (phantoms give it); ``sfcn`` Peng
-2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
+brain alone); ``packed2…`` H1's type ii as 0 to 1, ``packed1…`` its type i (the shape is that of the largest brain in training),
+``brain2uint8`` the former with the brain of the template; ``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so
+that ventricles and sulci are the person's own (phantoms give it); ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as
+the files of the UK Biobank lie."""
 
 DEFAULT_INPUT: Mapping[str, str] = {
     "resnet": "grey",
     "vgg8": "mni1",
-    "mrinet": "packed",
+    "mrinet": "packed2",
     "sfcn": "sfcn",
     "slices": "brain2zscore",
     "encoder3d": "brain2zscore",
 }
 """The published input of each kind."""
+
+
+def in_box(place: NetInput, box: tuple[int, int, int] | None) -> NetInput:
+    """An input with the box of a network that was trained elsewhere.
+
+    Raises
+    ------
+    BadConfiguration
+        If a box is needed and not given, or the other way round.
+    """
+    if (place.contract.crop == "brain") == (box is None):
+        key, advice = place.contract.key, "give --box, the voxels of its largest brain and two"
+        none = f"The input {key} has no box; leave out --box."
+        raise BadConfiguration(none if box else f"The input {key} is a brain in a box, whose size the weights do not tell; {advice}.")
+    return place if box is None else replace(place, contract=replace(place.contract, shape=box))
 
 
 def net_input(kind: str, name: str | None = None) -> NetInput:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from brainage_bids.imaging.packing import CLIPPED_LIMIT
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.contract import check
 from brainage_bids.models.features import block_means
@@ -130,7 +131,8 @@ class NetworkModel:
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
         self.net.to(self.device)  # another user of the loaded network may have moved it
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        fast = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with exact(), torch.inference_mode(), fast:
             try:
                 yield
             except torch.OutOfMemoryError as error:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.heads import arrays_under, read_heads
 from brainage_bids.models.nets.segment import SegmentNet, build_segmenter
@@ -90,7 +91,7 @@ def slice_axis(kind: str, architecture: Mapping[str, Any]) -> int | None:
 def label_prepared(net: SegmentNet, image: np.ndarray, axis: int | None, device: str = "cpu") -> np.ndarray:
     """The label with the highest score of every voxel of a prepared image, uint8."""
     net.eval()
-    with torch.inference_mode():
+    with exact(), torch.inference_mode():
         tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(device)
         if axis is None:
             return net(tensor[None, None])[0].argmax(0).to(torch.uint8).cpu().numpy()

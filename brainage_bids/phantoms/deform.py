@@ -171,17 +171,17 @@ def grown(
     part = (slice(None), *region.box)
     first = tuple(s.start for s in region.box)
     home = lattice()[part]
-    old = np.concatenate([places[part], home])
-    now = old
+    now = np.concatenate([places[part], home])
+    inside = region.window > 0  # nothing else moves, not by a bit
     for _ in range(steps):
         wish = _wished_change(now[:3], labels, targets)
-        wish *= region.window > 0
-        wish -= (wish.sum() / np.count_nonzero(region.window)) * (region.window > 0)
+        wish *= inside
+        wish -= (wish.sum() / np.count_nonzero(inside)) * inside
         potential = poisson(wish, LATTICE_MM)
-        there = home.copy()
-        for axis in range(3):
-            there[axis] -= region.window * np.gradient(potential, LATTICE_MM, axis=axis)
-        now = np.where(region.window > 0, read_lattice(now, there, first), now)  # exactly nothing moves at the skull
+        there = np.stack(
+            [home[axis][inside] - region.window[inside] * np.gradient(potential, LATTICE_MM, axis=axis)[inside] for axis in range(3)]
+        )
+        now[:, inside] = read_lattice(now, there, first)
     new, back = places.copy(), lattice()
     new[part], back[part] = now[:3], now[3:]
     return new, back

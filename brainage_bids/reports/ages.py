@@ -172,7 +172,8 @@ def _estimate(root: ElementTree.Element, brain_age: float, low: float | None, hi
         svg.add(root, "line", x1=ends[0], x2=ends[1], y1=y, y2=y, stroke=ESTIMATE, stroke_width=3)
         for end, years, anchor, shift in zip(ends, (low, high), ("end", "start"), (-7, 7), strict=True):
             svg.add(root, "line", x1=end, x2=end, y1=y - 8, y2=y + 8, stroke=ESTIMATE, stroke_width=3)
-            inside = (end + shift * 6 < 0) or (end + shift * 6 > WIDTH)
+            reach = end + shift * (1 + 1.3 * len(f"{years:.1f}"))  # a digit is less than 9.1 wide
+            inside = not 0 < reach < WIDTH
             nudge, side = (0, "start" if anchor == "end" else "end") if inside else (shift, anchor)
             svg.text(root, f"{years:.1f}", end + nudge, y - 14 if inside else y + 5, font_size=15, fill=QUIET, text_anchor=side)
     svg.add(root, "circle", cx=x, cy=y, r=8, fill=ESTIMATE)

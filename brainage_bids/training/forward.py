@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.training.cache import Cache
 from brainage_bids.training.processes import ALONE, Team
@@ -32,7 +33,7 @@ def predict(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "
     found = np.zeros(len(rows))
     mine = np.arange(len(rows))[team.share(len(rows))]
     net.eval().to(device)
-    with torch.inference_mode():
+    with exact(), torch.inference_mode():
         for start in range(0, len(mine), batch):
             part = mine[start : start + batch]
             age, _ = net.head.age(net(cohort.images([rows[place] for place in part]).to(device)))
@@ -71,7 +72,7 @@ def convolve(
     """
     net.eval().to(device)
     shape: tuple[int, ...] = ()
-    with tempfile.TemporaryFile(dir=work) as file, torch.inference_mode():
+    with tempfile.TemporaryFile(dir=work) as file, exact(), torch.inference_mode():
         for start in range(0, len(rows), batch):
             found = net.convolutions(cohort.images(rows[start : start + batch]).to(device)).float().cpu().contiguous().numpy()
             shape = found.shape[1:]

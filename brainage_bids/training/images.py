@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,15 @@ import numpy as np
 from brainage_bids.bids.names import find_derivatives, with_prefix
 from brainage_bids.bids.phenotype import load_phenotype
 from brainage_bids.bids.tables import Table, is_missing, read_tsv
+from brainage_bids.imaging.packing import box_of
 from brainage_bids.models.card import InputContract
-from brainage_bids.models.contract import contract_of_image
+from brainage_bids.models.contract import contract_of_image, load_header
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.collect import Session, dataset_name, reason_by_age, reason_by_quality, visits_of
 from brainage_bids.training.where import parse_where
 
+LOGGER = logging.getLogger("brainage")
 SKULL_STEPS = ("brain", "zscore")
 """Steps after which it makes no difference whether the skull was there."""
 
@@ -166,8 +169,8 @@ def _gather(root: Path, path: Path, contract: InputContract, prefix: str, asked:
 
 
 def _paths(root: Path, contract: InputContract) -> dict[Session, Path]:
-    entities = {"space": contract.space, **contract.entities}
-    found = {(item.participant_id, item.session_id): item.path for item in find_derivatives(root, contract.derivative, **entities)}
+    images = find_derivatives(root, contract.derivative, **contract.name_values)
+    found = {(item.participant_id, item.session_id): item.path for item in images}
     if not found:
         raise BadDataset(f"{root} holds no images {contract.key}; give the output folder of a finished participant run.")
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
@@ -229,10 +232,22 @@ def _first_contract(paths: Sequence[Path], wanted: InputContract) -> InputContra
     first: UnusableInput | None = None
     for path in paths:
         try:
-            return contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
+            found = contract_of_image(path, wanted.derivative, wanted.entities, wanted.modality, wanted.alignment)
+            return replace(found, shape=_largest(paths)) if found.crop == "brain" else found
         except UnusableInput as error:
             first = first or error
     raise first or BadDataset("There are no images.")
+
+
+def _largest(paths: Sequence[Path]) -> tuple[int, int, int]:
+    """The box of H1 for arrays that are cut to a brain and one voxel around."""
+    extents = []
+    for path in paths:
+        try:
+            extents.append([n - 2 for n in load_header(path).get_data_shape()])
+        except UnusableInput as error:  # packing the images says so of each
+            LOGGER.debug("%s", error)
+    return box_of(extents)
 
 
 Progress = Callable[[int, int], None]

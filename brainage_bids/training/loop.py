@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.nets.encoders import Slices
 from brainage_bids.models.network import load_state, state_arrays
@@ -96,7 +97,7 @@ def fit(
         raise BadConfiguration("Training needs people to train on and people to validate with.")
     try:
         net.to(device)
-        with joint_norms(net, team):
+        with exact(), joint_norms(net, team):
             fitted = _Run(net, cohort, train, validation, recipe, seed, freeze, device, work, team).go(told)
     except torch.OutOfMemoryError as error:
         raise BadConfiguration(_too_much(recipe, "The GPU")) from error

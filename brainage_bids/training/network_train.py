@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.models.segmenter import SegmentModel
@@ -261,7 +262,7 @@ def _features(setup: Setup, one: Trained, cohort: Cohort, rows: np.ndarray) -> n
     import torch
 
     found = []
-    with torch.inference_mode():
+    with exact(), torch.inference_mode():
         for row in rows:
             image = torch.from_numpy(cohort.cache.read(int(row)))[None, None].to(setup.device)
             found.append(one.model.net.features(image)[0].flatten().double().cpu().numpy())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.nets.segment import SegmentNet
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.segmenter import label_prepared
@@ -122,7 +123,8 @@ def fit_segmenter(
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs images to train on and images to validate with.")
-    return _Run(net, source, train, validation, recipe, view, count, seed, device, work).go(told)
+    with exact():
+        return _Run(net, source, train, validation, recipe, view, count, seed, device, work).go(told)
 
 
 class _Run:

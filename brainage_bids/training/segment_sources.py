@@ -164,6 +164,12 @@ def labels_as_prepared(codes: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     return np.ascontiguousarray(codes)
 
 
+def check_input(place: NetInput) -> None:
+    """Refuse what labels cannot be brought to: a brain in the middle of a box (BadConfiguration)."""
+    if place.contract.crop != "none":
+        raise BadConfiguration(f"Labels cannot be laid on {place.contract.key}, a brain in a box; give another --input, such as packed2.")
+
+
 def painted_source(folder: Path, place: NetInput, labels: LabelSet, progress: Progress | None = None) -> PaintedSource:
     """Label maps of a folder, to be painted.
 
@@ -217,8 +223,7 @@ def packed_source(
     found, missing = [], []
     for number, root in enumerate(map(Path, derivatives), start=1):
         prefix = f"{number}:" if len(derivatives) > 1 else ""
-        entities = {"space": place.contract.space, **place.contract.entities}
-        for item in find_derivatives(root, place.contract.derivative, **entities):
+        for item in find_derivatives(root, place.contract.derivative, **place.contract.name_values):
             reader = _label_reader(root, item.participant_id, item.session_id, place.contract, labels)
             who = prefix + "_".join(filter(None, (item.participant_id, item.session_id)))
             if reader is None:

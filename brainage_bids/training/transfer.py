@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import nn
 
@@ -10,6 +12,7 @@ from brainage_bids.models.network import NetworkModel, load_state, state_arrays
 from brainage_bids.models.preparation import steps_to_json
 from brainage_bids.models.segmenter import SegmentModel
 from brainage_bids.records import BadConfiguration
+from brainage_bids.training.images import ImageTable
 
 FREEZE = ("none", "convolutions", "all-but-last")
 
@@ -72,6 +75,13 @@ def start_from(net: AgeNet, source: NetworkModel | SegmentModel, wanted: Network
         arrays = {name: value for name, value in arrays.items() if not name.startswith("head.")}
         arrays |= {name: value for name, value in own.items() if name.startswith("head.")}
     load_state(net, arrays)
+
+
+def in_box_of(table: ImageTable, source: NetworkModel | SegmentModel | None) -> ImageTable:
+    """The table with the box of the model to start from, if images are brains in a box; packing refuses larger ones."""
+    if source is None or table.contract.crop != "brain" or source.inputs[0].crop != "brain":
+        return table
+    return replace(table, contract=replace(table.contract, shape=source.inputs[0].shape))
 
 
 def _summed(value: np.ndarray, own: np.ndarray | None) -> np.ndarray:

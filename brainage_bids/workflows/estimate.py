@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sidecar_path, sink_table
-from brainage_bids.records import FLAGS, Session
+from brainage_bids.records import FLAGS, OTHER_MODALITIES, Session
+from brainage_bids.workflows.other_session import other_outputs
 from brainage_bids.workflows.stages import STAGES, Output, read_sidecar
 
 if TYPE_CHECKING:
     from brainage_bids.models.reading import StructureReading
+    from brainage_bids.models.registry import ModelFolder
 
 
 def estimate_session(session: Session, plan) -> bool:
@@ -28,15 +30,14 @@ def estimate_session(session: Session, plan) -> bool:
     BadConfiguration
         If a model is not there, damaged, or does not fit.
     UnusableInput
-        If a model gives no number for this person.
+        If a model gives no number for this person. One that looks at a FLAIR or SWI that is not there gives a row without an age.
     """
     from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
     from brainage_bids.models.features import read_volumes
     from brainage_bids.models.inference import estimate, read_structures
-    from brainage_bids.models.registry import DEFAULT_MODEL, find_model
 
     path = derivative_path(plan.out_dir, "brainage", session.participant_id, session.session_id)
-    folders = [find_model(name, plan.model_dirs) for name in (plan.models or (DEFAULT_MODEL,))]
+    folders = _models(plan)
     files = input_files(session, plan.out_dir)
     flags = quality_flags(session, plan.out_dir)
     tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
@@ -53,14 +54,29 @@ def estimate_session(session: Session, plan) -> bool:
     return True
 
 
+def waits_for_others(plan) -> bool:
+    """Whether a model of the run looks at a FLAIR or SWI, so that they come before the estimate."""
+    from brainage_bids.models.inference import needs_others
+
+    return any(needs_others(folder) for folder in _models(plan))
+
+
+def _models(plan) -> list[ModelFolder]:
+    from brainage_bids.models.registry import DEFAULT_MODEL, find_model
+
+    return [find_model(name, plan.model_dirs) for name in (plan.models or (DEFAULT_MODEL,))]
+
+
 def input_files(session: Session, out_dir) -> dict[str, Path]:
-    """Where the images lie that a model may look at, by ``InputContract.key``."""
-    return {key: output.path(out_dir, session) for key, output in model_inputs().items()}
+    """Where the images lie, or would lie, that a model may look at, by ``InputContract.key``."""
+    return {key: output.path(out_dir, session) for key, output in model_inputs(tuple(session.scans)).items()}
 
 
-def model_inputs() -> dict[str, Output]:
-    """The images that a model may look at, by ``InputContract.key``."""
+def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Output]:
+    """The images that a model may look at where a session has these modalities beside the T1w, by ``InputContract.key``."""
     outputs = [*STAGES["template"], *STAGES["arrays"]]
+    for modality in (modality for modality in OTHER_MODALITIES if modality in modalities):
+        outputs += [other_outputs(modality)[key] for key in ("packed", "packed_mni")]
     return {"_".join([output.key, *(value for _, value in output.entities)]): output for output in outputs}
 
 

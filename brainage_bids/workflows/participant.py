@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from brainage_bids.records import OTHER_MODALITIES, BadConfiguration, Failure, Participant, Session, UnusableInput
 from brainage_bids.workflows.beside import Beside, Lost
+from brainage_bids.workflows.estimate import estimate_session, waits_for_others
 from brainage_bids.workflows.other_session import process_other
 from brainage_bids.workflows.session import Plan, process_session
 from brainage_bids.workflows.stages import is_finished
@@ -31,6 +32,8 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
         If a model or setting is wrong: that is not this person's failure.
     """
     failures: list[Failure | None] = []
+    late: list[Session] = []
+    waits = waits_for_others(plan)
     with contextlib.ExitStack() as stack:
         beside = _company(participant, plan, stack)
         asked: list[tuple[Session, str]] = []
@@ -43,12 +46,26 @@ def process_participant(participant: Participant, plan: Plan) -> list[Failure]:
                     beside.ask(try_other, session, modality, plan)
                     asked.append((session, modality))
 
+        def t1w_of(session: Session) -> None:
+            process_session(session, plan, lambda: others_of(session))
+            if waits:
+                late.append(session)
+            else:
+                write_estimate(session, plan)
+
         for session in participant.sessions:
-            failures.append(_try(lambda session=session: process_session(session, plan, lambda: others_of(session)), session))
+            failures.append(_try(lambda session=session: t1w_of(session), session))
         if asked:
             importlib.import_module("brainage_bids.reports.assembly")  # the page is next; time to import it is while one waits
             failures += [_failure(answer, *which) for answer, which in zip(beside.answers(), asked, strict=True)]
+    failures += [_try(lambda session=session: write_estimate(session, plan), session) for session in late]
     return [failure for failure in failures if failure is not None]
+
+
+def write_estimate(session: Session, plan: Plan) -> None:
+    """Write the brain age of a session, if it is another than what is there, and say so."""
+    if estimate_session(session, plan):
+        LOGGER.info("%s: brain age written", session.stem)
 
 
 def try_other(session: Session, modality: str, plan: Plan) -> Failure | None:

@@ -79,7 +79,7 @@ class Plan:
 
 
 def process_session(session: Session, plan: Plan, structured: Callable[[], object] = lambda: None) -> dict[str, float]:
-    """Do what is missing of a session and return the seconds of each stage that ran.
+    """Do what is missing of the T1w of a session, but the estimate, and return the seconds of each stage that ran.
 
     Parameters
     ----------
@@ -118,10 +118,6 @@ def process_session(session: Session, plan: Plan, structured: Callable[[], objec
             LOGGER.info("%s: %s done in %.1f s", session.stem, name, seconds[name])
         if name == "structure":
             structured()
-    from brainage_bids.workflows.estimate import estimate_session
-
-    if estimate_session(session, plan):
-        LOGGER.info("%s: brain age written", session.stem)
     return seconds
 
 

@@ -22,7 +22,7 @@ def toy_input(monkeypatch):
     """A small grid in place of the published ones."""
     contract = InputContract("t1w_mni", {"res": "2"}, "T1w", "MNI152NLin2009aSym", "nonlinear", (1.5,) * 3, (9, 12, 8), AFFINE, "preproc")
     small = NetInput(contract, (Step("mean"),))
-    monkeypatch.setattr("brainage_bids.models.inputs.INPUTS", {"toy": small, "sfcnukb": small, "packed": small})
+    monkeypatch.setattr("brainage_bids.models.inputs.INPUTS", {"toy": small, "sfcnukb": small, "packed2": small})
 
 
 @pytest.fixture

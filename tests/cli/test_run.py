@@ -66,11 +66,13 @@ def network(tmp_path):
 
 def test_what_a_model_lacks_is_said_before_anybody_is_processed(bids, tmp_path, network, capsys, monkeypatch):
     words = (bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "--models", tmp_path / "toy")
-    network(replace(INPUTS["packed"].contract, entities={"image": "FLAIR"}, modality="FLAIR"))
+    network(
+        replace(INPUTS["packed2"].contract, derivative="other_mni", entities={"modality": "FLAIR"}, modality="FLAIR", intensity="preproc")
+    )
     assert run(*words) == 78
-    assert "The model toy needs packed_mni_FLAIR, which this app does not make." in capsys.readouterr().err
+    assert "The model toy needs other_mni_FLAIR, which this app does not make." in capsys.readouterr().err
     shutil.rmtree(tmp_path / "toy")
-    network(INPUTS["packed"].contract)
+    network(INPUTS["packed2"].contract)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert run(*words, "--device", "cuda") == 78
     assert "The device 'cuda' is not there; give --device cpu." in capsys.readouterr().err

@@ -10,7 +10,7 @@ from brainage_bids.imaging.intensity import by_mean, by_top_mean
 from brainage_bids.imaging.packing import pack
 from brainage_bids.interfaces.images import save_packed
 from brainage_bids.models.contract import check_image
-from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input
+from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, in_box, net_input
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -18,8 +18,10 @@ from brainage_bids.records import BadConfiguration, UnusableInput
 PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
     "mni1brain": (182, 218, 182), "mni2brain": (91, 109, 91),
-    "brain2uint8": (91, 109, 91), "packed": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
+    "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
+    "packed2": (91, 109, 91), "packed2flair": (91, 109, 91), "packed2swi": (91, 109, 91),
+    "packed1": (1, 1, 1), "packed1flair": (1, 1, 1), "packed1swi": (1, 1, 1),  # until the people in training decide
 }  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def test_top_mean_of_the_brain_alone():
 
 def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
     """The file as the app writes it, through the contract: 0 to 1 in steps of a byte, H1's scale."""
-    contract, steps = INPUTS["packed"].contract, INPUTS["packed"].steps
+    contract, steps = INPUTS["packed2"].contract, INPUTS["packed2"].steps
     image = np.random.default_rng(0).uniform(0, 300, contract.shape).astype(np.float32)
     path = tmp_path / "sub-01_space-MNI152NLin2009aSym_res-2_desc-packed_T1w.nii.gz"
     Path(save_packed(pack(image, 1.5), np.array(contract.affine), tmp_path / "x.nii")).rename(tmp_path / "y.nii")
@@ -123,6 +125,15 @@ def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
     np.testing.assert_allclose(found * 255, np.rint(np.clip(1.5 * image, 0, 383) * 255 / 383), atol=1e-3)
     with pytest.raises(UnusableInput, match="a T1w is needed and it is a FLAIR"):
         check_image(contract, path.with_name(path.name.replace("T1w", "FLAIR")), "the test")
+
+
+def test_the_box_of_an_imported_network():
+    assert in_box(INPUTS["packed1"], (170, 200, 160)).contract.shape == (170, 200, 160)
+    assert in_box(INPUTS["packed2"], None) is INPUTS["packed2"]
+    with pytest.raises(BadConfiguration, match="--box, the voxels of its largest brain"):
+        in_box(INPUTS["packed1"], None)
+    with pytest.raises(BadConfiguration, match="has no box"):
+        in_box(INPUTS["packed2"], (170, 200, 160))
 
 
 def test_refusals():

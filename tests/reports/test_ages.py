@@ -45,12 +45,16 @@ def test_an_unknown_age_is_not_drawn(tmp_path):
 @given(st.floats(0, 110), st.floats(0, 40), st.one_of(st.none(), st.floats(0, 110)))
 def test_everything_stays_inside_the_picture(tmp_path_factory, brain_age, half, age):
     path = tmp_path_factory.mktemp("ages") / "a.svg"
-    found, _ = parts(
+    found, root = parts(
         draw_age(path, brain_age=brain_age, low=brain_age - half, high=brain_age + half, age=age, training=TrainingAges(19, 52))
     )
     for kind, keys in (("circle", ("cx",)), ("line", ("x1", "x2")), ("text", ("x",))):
         for node in found[kind]:
             assert all(0 <= float(node[key]) <= ages.WIDTH for key in keys)
+    for node in root.iter(f"{{{svg.NAMESPACE}}}text"):
+        width = 0.57 * float(node.attrib["font-size"]) * len(node.text)  # of the digits of Arial
+        start = float(node.attrib["x"]) - {"end": 1.0, "middle": 0.5}.get(node.attrib.get("text-anchor"), 0.0) * width
+        assert start >= -1 and start + width <= ages.WIDTH + 1, node.text
 
 
 def test_a_histogram_needs_one_edge_more_than_counts():

@@ -200,6 +200,14 @@ def test_a_model_whose_card_is_not_there(write, tmp_path, drawn, tools):
     assert "card of this model was not found" in page.text and "no interval" in page.text
 
 
+def test_a_model_that_does_not_fit_the_session(write, tmp_path, drawn, tools):
+    nothing = dict.fromkeys(("brain_age", "brain_age_sd", "brain_age_low", "brain_age_high", "pad", "interval_method"))
+    tools.session(tmp_path, drawn, flags="modality_missing", **nothing)
+    _, page = write(tmp_path)
+    assert "none from" in page.text and "No brain age was estimated." in page.text
+    assert "FLAIR or SWI that the model looks at is not there" in page.text and "How good the model is" not in page.text
+
+
 def methods_of(page):
     return page.text.split("References")[0].rsplit("Methods", 1)[1]
 

@@ -8,7 +8,7 @@ from brainage_bids.bids.sink import sink_table
 from brainage_bids.bids.structures import read_structure_rows
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.models.inputs import INPUTS
-from brainage_bids.records import Session, UnusableInput
+from brainage_bids.records import OTHER_MODALITIES, Session, UnusableInput
 from brainage_bids.workflows.estimate import estimate_session, input_files, write_structures
 
 SESSION = Session("sub-01", None, {}, age=50.0)
@@ -65,8 +65,9 @@ def test_an_unknown_age_has_no_norms(plan):
 @pytest.mark.parametrize("name", INPUTS)
 def test_the_app_makes_the_image_of_every_published_input(name, tmp_path):
     contract = INPUTS[name].contract
-    names = {"space": contract.space, **contract.entities}
-    assert input_files(SESSION, tmp_path)[contract.key] == derivative_path(tmp_path, contract.derivative, "sub-01", **names)
+    both = Session("sub-01", None, dict.fromkeys(OTHER_MODALITIES))
+    assert input_files(both, tmp_path)[contract.key] == derivative_path(tmp_path, contract.derivative, "sub-01", **contract.name_values)
+    assert (contract.key in input_files(SESSION, tmp_path)) is (contract.modality == "T1w")
 
 
 def test_a_table_without_a_structure(plan):

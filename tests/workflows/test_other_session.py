@@ -25,7 +25,14 @@ def place(tmp_path):
     preproc.parent.mkdir(parents=True)
     preproc.write_text(json.dumps({"Fingerprint": "first"}))
     plan = SimpleNamespace(
-        out_dir=tmp_path / "out", bids_dir=tmp_path / "raw", work_dir=tmp_path / "work", sloppy=False, seed=1, beside=False
+        out_dir=tmp_path / "out",
+        bids_dir=tmp_path / "raw",
+        work_dir=tmp_path / "work",
+        sloppy=False,
+        seed=1,
+        beside=False,
+        models=(),
+        model_dirs=(),
     )
     return Session("sub-1", None, scans), plan, preproc
 
@@ -85,6 +92,7 @@ def test_a_failed_flair_leaves_the_swi_and_names_itself(place, started, monkeypa
     session, plan, _ = place
     write_all(session, plan, "swi")
     monkeypatch.setattr(participant, "process_session", lambda session, plan, structured: structured())
+    monkeypatch.setattr(participant, "estimate_session", lambda session, plan: False)
     (failure,) = participant.process_participant(SimpleNamespace(sessions=(session,)), plan)
     assert (failure.stage, failure.modality, failure.message) == ("FLAIR: read", "FLAIR", "stopped here")
 
@@ -100,9 +108,36 @@ def test_without_its_t1w_nothing_of_a_session_is_tried(place, started, monkeypat
     assert [(failure.message, failure.modality) for failure in failures] == [("no T1w", None)] and started == []
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_estimate_waits_for_a_flair_that_a_model_looks_at(place, monkeypatch, waits):
+    session, plan, _ = place
+    order = []
+    monkeypatch.setattr(participant, "process_session", lambda session, plan, structured: (order.append("T1w"), structured()))
+    monkeypatch.setattr(participant, "process_other", lambda session, modality, plan: order.append(modality))
+    monkeypatch.setattr(participant, "estimate_session", lambda session, plan: order.append("estimate"))
+    monkeypatch.setattr(participant, "waits_for_others", lambda plan: waits)
+    assert participant.process_participant(SimpleNamespace(sessions=(session, session)), plan) == []
+    each = ["T1w", "FLAIR", "swi"]
+    assert order == ([*each, *each, "estimate", "estimate"] if waits else [*each, "estimate", *each, "estimate"])
+
+
+def test_an_estimate_that_waits_needs_its_t1w(place, started, monkeypatch):
+    session, plan, _ = place
+
+    def fail(session, plan, structured):
+        raise UnusableInput("no T1w")
+
+    monkeypatch.setattr(participant, "process_session", fail)
+    monkeypatch.setattr(participant, "waits_for_others", lambda plan: True)
+    monkeypatch.setattr(participant, "estimate_session", lambda session, plan: pytest.fail("there is no T1w"))
+    (failure,) = participant.process_participant(SimpleNamespace(sessions=(session,)), plan)
+    assert failure.message == "no T1w"
+
+
 def test_a_second_process_says_what_one_alone_says(place, monkeypatch):
     session, plan, _ = place
     monkeypatch.setattr(participant, "process_session", lambda session, plan, structured: structured())
+    monkeypatch.setattr(participant, "estimate_session", lambda session, plan: False)
     for key in ("preproc", "mask"):
         Output(key).path(plan.out_dir, session).touch()
     said = []
