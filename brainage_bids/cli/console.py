@@ -56,15 +56,27 @@ class Progress:
 
     def __init__(self, words: str) -> None:
         self._words = words
-        self._start = time.monotonic()
+        self._start, self._told, self._open = time.monotonic(), 0, False
+
+    def amount(self, done: int, total: int) -> str:
+        """How far, in words."""
+        return f"{done} of {total}"
 
     def __call__(self, done: int, total: int) -> None:
-        """Say that so many of so many are done."""
-        terminal = sys.stderr.isatty()
-        if not terminal and done < total and done * 10 // total == (done - 1) * 10 // total:
+        """Say that so much of so much is done."""
+        terminal, tenth = sys.stderr.isatty(), 10 * done // max(total, 1)
+        if not terminal and done < total and tenth == self._told:
             return
-        text = f"{self._words}: {done} of {total}, {time.monotonic() - self._start:.0f} s"
+        self._told = tenth
+        text = f"{self._words}: {self.amount(done, total)}, {time.monotonic() - self._start:.0f} s"
         if terminal:
             filled = self.WIDTH * done // max(total, 1)
             text = f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {text}"
-        print(text, file=sys.stderr, end="\n" if done == total or not terminal else "", flush=True)
+        self._open = terminal and done != total
+        print(text, file=sys.stderr, end="" if self._open else "\n", flush=True)
+
+    def end(self) -> None:
+        """Leave the line of a bar that came to no end, so that what follows stands on its own."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+        self._open = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from brainage_bids.cli.console import Progress
 
 
 def add_commands(commands, common: argparse.ArgumentParser) -> None:
@@ -18,9 +19,9 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset-name", default="not stated", metavar="NAME", help="who they were")
     sub.add_argument("--input", metavar="NAME", help="input of the network (docs/networks.md); default: the published one of its kind")
     sub.add_argument("--box", nargs=3, type=int, metavar=("X", "Y", "Z"), help="voxels of the box of packed1, packed1flair or packed1swi")
-    sub.add_argument("--leak", type=float, default=0.2, help="slope of a mrinet's ReLU below zero, or 0 (default: %(default)s)")
-    sub.add_argument("--first-bin", type=float, default=42.0, metavar="YEARS", help="lower edge of SFCN's first bin (default: %(default)s)")
-    sub.add_argument("--bin-width", type=float, default=1.0, metavar="YEARS", help="of SFCN's bins (default: %(default)s)")
+    sub.add_argument("--leak", type=float, help="slope of a mrinet's ReLU below zero, or 0 (default: as the file says, else 0.2)")
+    sub.add_argument("--first-bin", type=float, metavar="YEARS", help="lower edge of SFCN's first bin (default: 42)")
+    sub.add_argument("--bin-width", type=float, metavar="YEARS", help="of SFCN's bins (default: 1)")
     sub.add_argument("--mae", type=float, metavar="YEARS", help="mean absolute error that its authors found on people held out")
     sub.add_argument("--rmse", type=float, metavar="YEARS", help="root mean squared error likewise; makes the interval of the estimate")
     sub.add_argument("--errors-n", type=int, default=0, metavar="N", help="how many people these errors are of")
@@ -44,11 +45,17 @@ def import_weights(options: argparse.Namespace) -> int:
     """Read a file and write the folder."""
     from brainage_bids.models.age_heads import Bins
     from brainage_bids.models.foreign import read_sfcn
+    from brainage_bids.records import BadConfiguration
     from brainage_bids.training.import_network import Origin, import_network
 
+    given = [(name, getattr(options, name)) for name in ("first_bin", "bin_width", "leak") if getattr(options, name) is not None]
+    wrong = [name for name, _ in given if (name == "leak") != (options.kind == "mrinet")]
+    if wrong:
+        raise BadConfiguration(f"--{wrong[0].replace('_', '-')} does not go with a network {options.kind}.")
     bins = None
-    if options.kind == "sfcn" and (options.first_bin, options.bin_width) != (42.0, 1.0):
-        bins = Bins(options.first_bin, options.bin_width, read_sfcn(options.file)[1])
+    if options.kind == "sfcn" and given:
+        low, width = (default if value is None else value for value, default in ((options.first_bin, 42.0), (options.bin_width, 1.0)))
+        bins = Bins(low, width, read_sfcn(options.file)[1])
     made = import_network(
         options.file,
         options.to,
@@ -76,7 +83,11 @@ def fetch(options: argparse.Namespace) -> int:
     about = _about(options, known.licence, known.citation)
     file = (options.download or options.to.resolve().parent) / Path(known.address).name
     print(f"{options.weights}: licence {known.licence}; {known.citation}")
-    digest = download(known.address, file, sha256=known.sha256, progress=_Bytes(file.name))
+    progress = _Bytes(file.name)
+    try:
+        digest = download(known.address, file, sha256=known.sha256, progress=progress)
+    finally:
+        progress.end()
     print(f"{file}: SHA-256 {digest}" + ("" if known.sha256 else " (its authors publish none to compare with)"))
     origin = Origin(known.datasets, known.n, known.ages, known.mae, known.mae_n)
     print(import_network(file, options.to, known.kind, about, origin, input_name=known.input, overwrite=options.overwrite).path)
@@ -92,17 +103,9 @@ def _about(options: argparse.Namespace, licence: str, citation: str):
     return About(check_name(options.name or options.to.resolve().name), "1.0", datetime.date.today().isoformat(), licence, citation)
 
 
-class _Bytes:
-    """Says on stderr how much of a file is there: at every chunk on a terminal, else at every tenth."""
+class _Bytes(Progress):
+    """How much of a file is there."""
 
-    def __init__(self, name: str) -> None:
-        self._name, self._told = name, -1
-
-    def __call__(self, done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if not sys.stderr.isatty() and tenth == self._told:
-            return
-        self._told = tenth
-        text = f"{self._name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        end = "\n" if done >= total or not sys.stderr.isatty() else ""
-        print(f"\r{text}" if sys.stderr.isatty() else text, file=sys.stderr, end=end, flush=True)
+    def amount(self, done: int, total: int) -> str:
+        """Megabytes."""
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"

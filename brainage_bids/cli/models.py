@@ -92,11 +92,14 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from brainage_bids.models.card import describe_errors
     from brainage_bids.models.cardfile import card_text
+    from brainage_bids.models.heads import describe_network
+    from brainage_bids.models.nets import NETS
     from brainage_bids.models.registry import find_model
 
     model = find_model(options.name, options.model_dir)
+    network = describe_network(model) if model.card.kind in NETS else []
     print(f"# {model.path}\n#")
-    for sentence in (describe_errors(model.card), *model.card.limits):
+    for sentence in (describe_errors(model.card), *network, *model.card.limits):
         print(f"# {sentence}")
     print(f"\n{card_text(model.card)}", end="")
     return 0

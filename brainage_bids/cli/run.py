@@ -76,16 +76,25 @@ def find(settings: Settings):
 
 
 def with_models(settings: Settings) -> Settings:
-    """Settings that name the models they use, each of which was opened and checked."""
+    """Settings that name the models they use, each of which was opened and checked, as was the device that they ask for."""
+    from brainage_bids.models.nets import NETS
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
+    from brainage_bids.workflows.estimate import model_inputs
 
     folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
     for folder in folders:
         if folder.card.kind == "segment":
             advice = "train a network of ages from it by brainage-train --init"
             raise BadConfiguration(f"The model {folder.card.name} names structures and gives no age; {advice}.")
+        missing = [contract.key for contract in folder.card.inputs if contract.key not in model_inputs()]
+        if missing:
+            raise BadConfiguration(f"The model {folder.card.name} needs {', '.join(missing)}, which this app does not make.")
         for file in folder.card.files:
             folder.read(file)
+    if settings.device not in ("auto", "cpu") and any(folder.card.kind in NETS for folder in folders):
+        from brainage_bids.models.network import usable_device
+
+        usable_device(settings.device)
     return replace(settings, models=tuple(str(folder.path) for folder in folders))
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WHITE_LEVEL = 110.0
-"""What the mode of white matter becomes before `to_uint8` (Hofmann 2022, after FreeSurfer)."""
-TOP_LEVEL = 383.0
-"""Where `to_uint8` clips."""
-CLIPPED_SHARE = 1e-5
-"""Share of clipped voxels above which an image is unlike those of training (0.001 %)."""
+from brainage_bids.imaging.packing import TOP, WHITE, pack
 
 
 def by_top_mean(volume: np.ndarray, share: float = 0.01) -> np.ndarray:
@@ -72,40 +67,6 @@ def zscored(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def mode(values: np.ndarray, bins: int = 256) -> float:
-    """The most frequent value: the top of a smoothed histogram between the 1st and 99th percentile.
-
-    Parameters
-    ----------
-    values : ndarray
-        For example the voxels of white matter.
-    bins : int
-        Of the histogram, which is smoothed by a Gaussian of 4 bins.
-
-    Raises
-    ------
-    ValueError
-        If there is no value above zero.
-
-    Examples
-    --------
-    >>> round(mode(np.random.default_rng(0).normal(80, 5, 100_000)))
-    80
-    """
-    from scipy import ndimage
-
-    values = np.asarray(values, dtype=np.float64).ravel()
-    values = values[values > 0]
-    if values.size == 0:
-        raise ValueError("no voxel is above zero")
-    low, high = np.percentile(values, [1, 99])
-    if not high > low:
-        return float(low)
-    counts, edges = np.histogram(values, bins, (low, high))
-    top = int(np.argmax(ndimage.gaussian_filter1d(counts.astype(float), 4.0, mode="nearest")))
-    return float((edges[top] + edges[top + 1]) / 2)
-
-
 def to_uint8(volume: np.ndarray, white: float) -> tuple[np.ndarray, float]:
     """White matter to 110, clipped at 383, times 255/383, rounded (Hofmann 2022).
 
@@ -131,9 +92,8 @@ def to_uint8(volume: np.ndarray, white: float) -> tuple[np.ndarray, float]:
     >>> values.tolist(), clipped
     ([0, 37, 73, 255], 0.25)
     """
-    scaled = _divided(volume, white / WHITE_LEVEL, "white matter")
-    clipped = float(np.mean(scaled > TOP_LEVEL))
-    return np.rint(np.clip(scaled, 0, TOP_LEVEL) * np.float32(255 / TOP_LEVEL)).astype(np.uint8), clipped
+    scaled = _divided(volume, white / WHITE, "white matter")
+    return pack(scaled, 1.0), float(np.mean(scaled > TOP))
 
 
 def _divided(volume: np.ndarray, by: float, what: str) -> np.ndarray:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: ModelFolder | Path | str, *, device: str = "cpu", precision: str = "float32") -> AgeModel:
-    """Load a model folder; networks then give the age of an array by ``predict_array``.
+    """Load a model folder; networks then give the age of an array by ``predict_array`` (other kinds refuse).
 
     Parameters
     ----------

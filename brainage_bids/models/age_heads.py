@@ -5,6 +5,7 @@ bfloat16 has steps of 0.25 between 32 and 64, so an age must never be computed i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Bins:
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.width <= 0 or self.count < 2 or self.sigma <= 0:
+        if not (math.isfinite(self.low) and 0 < self.width < math.inf and self.count >= 2 and 0 < self.sigma < math.inf):
             raise BadConfiguration(f"Bins of age need a width and a sigma above zero and a count of two or more, not {self}.")
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from brainage_bids.records import BadConfiguration
 _CHUNK = 1 << 16
 TIMEOUT_S = 30.0
 PARTIAL = ".part"
+_ELSEWHERE = "get the file elsewhere and use brainage-models import"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Published:
     n : int
         How many people.
     ages : tuple of float
-        Lowest and highest age that the network can say.
+        Lowest and highest age of the people.
     mae, mae_n : float, int
         Mean absolute error that its authors found, years, and on how many people held out.
     sha256 : str
@@ -63,13 +64,14 @@ PUBLISHED: Mapping[str, Published] = {
         input="sfcnukb",
         datasets="UK Biobank, release of 14,503 people",
         n=12949,
-        ages=(42.0, 82.0),
+        ages=(44.0, 81.0),
         mae=2.14,
         mae_n=1036,
     ),
 }
 """By the name under which `brainage-models fetch` knows them. Numbers: table of the repository's README (12,949 people in training, error
-on the test part), split 12,949 / 518 / 1,036 and bins 42 to 82 of the paper; the repository carries the MIT licence."""
+on the test part), split 12,949 / 518 / 1,036 of the paper, whose bins run from 42 to 82; ages as Hofmann 2022
+quotes them (doi:10.1016/j.neuroimage.2022.119504); the repository carries the MIT licence."""
 
 
 def find_published(name: str) -> Published:
@@ -108,7 +110,7 @@ def download(address: str, to: Path, *, sha256: str = "", progress: Callable[[in
     Raises
     ------
     BadConfiguration
-        If the server cannot be reached, breaks off, or sends another file.
+        If the server cannot be reached, breaks off, or sends another file, or the file cannot be written.
     """
     if to.is_file() and (digest := _digest(to)) == sha256:
         return digest
@@ -125,33 +127,65 @@ def download(address: str, to: Path, *, sha256: str = "", progress: Callable[[in
 
 
 def _transfer(address: str, partial: Path, progress: Callable[[int, int], None] | None) -> None:
-    import http.client
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
-
     start = partial.stat().st_size if partial.is_file() else 0
-    request = Request(address, headers={"Range": f"bytes={start}-"} if start else {})
-    offline = "check the network, or get the file elsewhere and use brainage-models import"
-    try:
-        with urlopen(request, timeout=TIMEOUT_S) as answer:
-            resumed = answer.status == 206
-            done = start if resumed else 0
-            total = done + int(answer.headers.get("Content-Length") or 0)
+    answer = _answer(address, start)
+    if answer is None:
+        return
+    with answer:
+        resumed = answer.status == 206
+        if resumed and not _said(answer).startswith(f"bytes {start}-"):
+            partial.unlink()
+            raise BadConfiguration(f"{address} did not go on where it broke off; run the same command again to start anew.")
+        done = start if resumed else 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        try:
             with open(partial, "ab" if resumed else "wb") as file:
-                while chunk := answer.read(_CHUNK):
+                for chunk in _chunks(address, answer):
                     file.write(chunk)
                     done += len(chunk)
                     if progress:
                         progress(done, max(total, done))
-    except HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to send, or what is there is longer than the file
-            return
-        raise BadConfiguration(f"{address} cannot be fetched (the server says {error.code} {error.reason}); {offline}.") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise BadConfiguration(f"{address} cannot be fetched ({reason}); {offline}.") from error
+        except OSError as error:
+            raise BadConfiguration(f"{partial} cannot be written ({error.strerror}); make room, or choose another folder.") from error
     if total > done:
         raise BadConfiguration(f"{address} broke off after {done} of {total} bytes; run the same command again to go on.")
+
+
+def _answer(address: str, start: int):
+    """The server's answer to a wish for all that follows `start`; None if that is nothing."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        return urlopen(Request(address, headers={"Range": f"bytes={start}-"} if start else {}), timeout=TIMEOUT_S)
+    except HTTPError as error:
+        if error.code == 416 and _said(error) == f"bytes */{start}":
+            return None
+        if error.code == 416 and start:  # what is there is longer than the file
+            return _answer(address, 0)
+        reason = f"{error.code} {error.reason}".splitlines()[0]
+        raise BadConfiguration(f"{address} cannot be fetched (the server says {reason}); try again later, or {_ELSEWHERE}.") from error
+    except (OSError, ValueError) as error:
+        raise _offline(address, error) from error
+
+
+def _chunks(address: str, answer) -> Iterator[bytes]:
+    import http.client
+
+    try:
+        while chunk := answer.read(_CHUNK):
+            yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise _offline(address, error) from error
+
+
+def _said(answer) -> str:
+    return str(answer.headers.get("Content-Range", ""))
+
+
+def _offline(address: str, error: Exception) -> BadConfiguration:
+    reason = getattr(error, "reason", None) or error
+    return BadConfiguration(f"{address} cannot be fetched ({reason}); check the network, or {_ELSEWHERE}.")
 
 
 def _digest(path: Path) -> str:

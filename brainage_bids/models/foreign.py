@@ -12,7 +12,8 @@ import numpy as np
 from brainage_bids.models.blocks import halved_up
 from brainage_bids.records import BadConfiguration
 
-_OPTIMISER = ("optimizer_weights", "optimizer")
+_NO_LAYERS = ("optimizer_weights", "optimizer", "seed_generator")
+"""Groups of Keras' files that hold no weights of the network."""
 
 
 def read_sfcn(path: Path | str) -> tuple[dict[str, np.ndarray], int]:
@@ -47,7 +48,7 @@ def read_sfcn(path: Path | str) -> tuple[dict[str, np.ndarray], int]:
             continue
         for before, after in (("feature_extractor.", "convolutions."), ("classifier.conv_6.", "head.layer.conv.")):
             if name.startswith(before):
-                arrays[after + name.removeprefix(before)] = value.detach().float().numpy()
+                arrays[after + name.removeprefix(before)] = _plain(path, name, value)
                 break
         else:
             raise BadConfiguration(f"{path} is no state dict of SFCN: it has {name!r}.")
@@ -55,6 +56,25 @@ def read_sfcn(path: Path | str) -> tuple[dict[str, np.ndarray], int]:
     if last is None or "convolutions.conv_0.0.weight" not in arrays:
         raise BadConfiguration(f"{path} is no state dict of SFCN: conv_0 or classifier.conv_6 is missing.")
     return arrays, int(last.size)
+
+
+def _plain(path: Path | str, name: str, value: object) -> np.ndarray:
+    """A tensor as float32; BadConfiguration for what cannot be a weight."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.layout != torch.strided:
+        raise BadConfiguration(f"{path} is no state dict of SFCN: {name} is no array of numbers.")
+    array = value.detach().float().numpy()
+    check_numbers(path, name, array)
+    if name.endswith("running_var") and (array < 0).any():
+        raise BadConfiguration(f"{name} in {path} holds variances below zero; get the file again.")
+    return array
+
+
+def check_numbers(path: Path | str, name: str, array: np.ndarray) -> None:
+    """BadConfiguration if an array of a file holds NaN or infinity."""
+    if not np.isfinite(array).all():
+        raise BadConfiguration(f"{name} in {path} holds values that are not finite; get the file again.")
 
 
 def _torch_file(path: Path) -> Mapping:
@@ -66,9 +86,10 @@ def _torch_file(path: Path) -> Mapping:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadConfiguration(f"The weights {path} cannot be read ({error.strerror or error}).") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadConfiguration(f"{path} cannot be loaded as plain weights ({reason}); code in such files is never run.") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
+        # torch's own words advise to run what is in the file
+        words = "is no file of plain weights: it is damaged, or holds objects that only code in it could make, which is never run"
+        raise BadConfiguration(f"{path} {words}. Get the file again, or ask for the state dict alone.") from error
     if not isinstance(state, Mapping):
         raise BadConfiguration(f"{path} holds no state dict.")
     return state
@@ -83,20 +104,27 @@ def read_keras(path: Path | str) -> list[tuple[np.ndarray, np.ndarray]]:
     Raises
     ------
     BadConfiguration
-        If the file is no HDF5 or holds no layers with a kernel and a bias.
+        If the file is no HDF5, holds no layers with a kernel and a bias, or holds weights of other layers too (batch norm, a
+        convolution without bias): a network without a part of its weights says nonsense.
     """
     import h5py
 
+    others: list[str] = []
     try:
         with h5py.File(path, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             names = [_text(name) for name in root.attrs.get("layer_names", ())]
             groups = [root[name] for name in names] if names else [root]
-            layers = [layer for group in groups for layer in _layers(group)]
-    except (OSError, KeyError) as error:
+            layers = [layer for group in groups for layer in _layers(group, others)]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadConfiguration(f"{path} cannot be read as HDF5 of Keras ({error}).") from error
     if not layers:
         raise BadConfiguration(f"{path} holds no layers with a kernel and a bias.")
+    if others:
+        raise BadConfiguration(f"{path} holds weights of layers that a mrinet has not: {', '.join(others[:5])}.")
+    for number, layer in enumerate(layers, 1):
+        for array in layer:
+            check_numbers(path, f"layer {number}", array)
     return layers
 
 
@@ -104,17 +132,18 @@ def _text(name: object) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _layers(group) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias of every layer below a group, counted names in the order of their numbers."""
+def _layers(group, others: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Kernel and bias of every layer below a group, counted names in the order of their numbers; names of other arrays to `others`."""
     import h5py
 
     here = {name.split(":")[0]: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
     kernel, bias = here.get("kernel", here.get("0")), here.get("bias", here.get("1"))
-    if kernel is not None and bias is not None and kernel.ndim >= 2 and bias.ndim == 1:
+    if kernel is not None and bias is not None and len(here) == 2 and kernel.ndim >= 2 and bias.ndim == 1:
         return [(np.asarray(kernel, dtype=np.float32), np.asarray(bias, dtype=np.float32))]
-    below = [(name, item) for name, item in group.items() if isinstance(item, h5py.Group) and name not in _OPTIMISER]
+    others += [item.name for item in here.values()]
+    below = [(name, item) for name, item in group.items() if isinstance(item, h5py.Group) and name not in _NO_LAYERS]
     ordered = sorted(below, key=lambda pair: _by_number(pair[0]))
-    return [layer for _, item in ordered for layer in _layers(item)]
+    return [layer for _, item in ordered for layer in _layers(item, others)]
 
 
 def _by_number(name: str) -> tuple[int, str, int]:

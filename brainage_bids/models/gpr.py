@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -71,6 +71,10 @@ class GprModel:
         cells = self.cells(check(card, files), {contract.key: contract.voxel_mm for contract in card.inputs})
         brain_age, sd = self.predict(cells, volumes)
         return Reading(brain_age, sd, self.unlike_training(cells))
+
+    def predict_array(self, volume: np.ndarray) -> NoReturn:
+        """Refuse: one array is not enough (``reading.AgeModel``)."""
+        raise BadConfiguration(f"A model of kind gpr reads the maps {', '.join(self.maps)} and volumes of a session, not one array.")
 
     def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
         """Nothing: the maps are looked at as a whole."""

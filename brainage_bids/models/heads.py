@@ -12,6 +12,9 @@ from brainage_bids.records import BadConfiguration
 if TYPE_CHECKING:
     import numpy as np
 
+NETWORK_FORMAT = 1
+"""Version of the layout of ``heads.json`` and the weights of a network."""
+
 
 def read_heads(folder: ModelFolder, kind: str, layout: int) -> dict[str, Any]:
     """Content of ``heads.json``, its SHA-256 checked.
@@ -30,9 +33,10 @@ def read_heads(folder: ModelFolder, kind: str, layout: int) -> dict[str, Any]:
     BadConfiguration
         If it is no JSON object, altered, or of another kind or layout.
     """
+    data = folder.read(HEADS)
     try:
-        heads = json.loads(folder.read(HEADS))
-    except ValueError as error:
+        heads = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} is no valid JSON ({error}).") from error
     if not isinstance(heads, dict):
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} holds no object.")
@@ -45,3 +49,26 @@ def read_heads(folder: ModelFolder, kind: str, layout: int) -> dict[str, Any]:
 def arrays_under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays whose names start with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def describe_network(folder: ModelFolder) -> list[str]:
+    """What is done to an image before a network sees it, and what the network is made of, one sentence each.
+
+    Parameters and errors as in `read_heads`.
+    """
+    heads = read_heads(folder, folder.card.kind, NETWORK_FORMAT)
+    try:
+        steps = [_call(item["step"], {name: value for name, value in item.items() if name != "step"}) for item in heads["steps"]]
+        made = _call(folder.card.kind, heads["architecture"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadConfiguration(f"The heads.json of the model {folder.card.name} is not as it should be ({error!r}).") from error
+    return [f"Before the network sees an image: {', '.join(steps) or 'nothing is done'}.", f"The network is {made}."]
+
+
+def _call(name: str, values: Mapping[str, Any]) -> str:
+    """A name and its arguments.
+
+    >>> _call("crop", {"start": [7, 8, 0]}), _call("brain", {})
+    ('crop (start=[7, 8, 0])', 'brain')
+    """
+    return f"{name} ({', '.join(f'{key}={value}' for key, value in values.items())})" if values else name

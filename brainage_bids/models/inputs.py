@@ -76,6 +76,8 @@ INPUTS: Mapping[str, NetInput] = {
     "grey": GREY,
     "mni1": NetInput(_mni("1"), (MNI_BOX, Step("top_mean"))),
     "mni2": NetInput(_mni("2"), (Step("top_mean"),)),
+    "mni1brain": NetInput(_mni("1"), (MNI_BOX, Step("brain"), Step("top_mean"))),
+    "mni2brain": NetInput(_mni("2"), (Step("brain"), Step("top_mean"))),
     "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
     "packed2": _packed("T1w"),
     "packed2flair": _packed("FLAIR"),
@@ -89,10 +91,11 @@ INPUTS: Mapping[str, NetInput] = {
     "sfcn": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX)),
     "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
 }
-"""By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp); ``packed2…`` H1's type ii as 0 to 1, ``packed1…``
-its type i (the shape is that of the largest brain in training), ``brain2uint8`` the former with the brain of the template;
-``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so that ventricles and sulci are the person's own (phantoms give it);
-``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as the files of the UK Biobank lie."""
+"""By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp, ``mni1brain`` and ``mni2brain`` of the
+brain alone); ``packed2…`` H1's type ii as 0 to 1, ``packed1…`` its type i (the shape is that of the largest brain in training),
+``brain2uint8`` the former with the brain of the template; ``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so
+that ventricles and sulci are the person's own (phantoms give it); ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as
+the files of the UK Biobank lie."""
 
 DEFAULT_INPUT: Mapping[str, str] = {
     "resnet": "grey",

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from brainage_bids.imaging.intensity import CLIPPED_SHARE
+from brainage_bids.imaging.packing import CLIPPED_LIMIT
 from brainage_bids.models.arithmetic import exact
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.contract import check
 from brainage_bids.models.features import block_means
 from brainage_bids.models.gpr import correlation
-from brainage_bids.models.heads import arrays_under, read_heads
+from brainage_bids.models.heads import NETWORK_FORMAT, arrays_under, read_heads
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json
@@ -26,8 +26,6 @@ from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration, UnusableInput
 
-FORMAT = 1
-"""Version of the layout of ``heads.json`` and the weights."""
 _COUNTERS = "num_batches_tracked"
 
 
@@ -128,7 +126,7 @@ class NetworkModel:
         with self._arithmetic():
             age, sd = self.net.head.age(self.net(tensor))
         spread = self.residual_sd if self.residual_sd is not None or sd is None else float(sd[0])
-        return Reading(float(age[0]), spread, clipped > CLIPPED_SHARE or self._unlike(images))
+        return Reading(float(age[0]), spread, clipped > CLIPPED_LIMIT or self._unlike(images))
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -225,7 +223,7 @@ def network_to_files(model: NetworkModel) -> tuple[dict[str, np.ndarray], dict[s
     arrays |= {f"mean.{key}": np.asarray(cells, dtype=np.float16) for key, cells in model.mean_cells.items()}
     heads = {
         "kind": model.kind,
-        "format": FORMAT,
+        "format": NETWORK_FORMAT,
         "architecture": dict(model.architecture),
         "inputs": [contract.key for contract in model.inputs],
         "steps": steps_to_json(model.steps),
@@ -249,7 +247,7 @@ def load_network(folder: ModelFolder) -> NetworkModel:
         If a file is missing or another one than the card says, or arrays and descriptions do not fit each other.
     """
     kind = folder.card.kind
-    heads = read_heads(folder, kind, FORMAT)
+    heads = read_heads(folder, kind, NETWORK_FORMAT)
     try:
         arrays = load_arrays(folder.path / WEIGHTS, folder.sha256, heads["arrays"])
         by_key = {contract.key: contract for contract in folder.card.inputs}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from brainage_bids.imaging import intensity
 from brainage_bids.imaging.grids import halved
+from brainage_bids.imaging.packing import mode
 from brainage_bids.models.card import InputContract
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -41,6 +43,10 @@ class Step:
         if self.name not in STEPS:
             raise BadConfiguration(f"There is no step {self.name!r} before a network; known are {', '.join(STEPS)}.")
         same = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
+        try:
+            signature(STEPS[self.name]).bind(None, **same)
+        except TypeError as error:
+            raise BadConfiguration(f"The step {self.name!r} before a network has other arguments than {sorted(same)} ({error}).") from error
         object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 
@@ -173,8 +179,10 @@ def _mean(image: _Image) -> None:
 
 
 def _uint8(image: _Image) -> None:
-    white = intensity.mode(image.data[image.template("white", WHITE_PROBABILITY)])
-    image.data, image.clipped = intensity.to_uint8(image.data, white)
+    values = image.data[image.template("white", WHITE_PROBABILITY)]
+    if not (values > 0).any():
+        raise ValueError("no voxel of white matter is above zero")
+    image.data, image.clipped = intensity.to_uint8(image.data, mode(values[values > 0]))
 
 
 def _scale(image: _Image, by: float) -> None:

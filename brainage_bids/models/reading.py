@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from brainage_bids.models.card import ModelCard
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class AgeModel(Protocol):
 
     def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
         """Check the inputs of a person and estimate the brain age; parameters and errors as in ``inference.estimate``."""
+        ...
+
+    def predict_array(self, volume: np.ndarray) -> Reading:
+        """The brain age of one array that fulfils the contract; BadConfiguration from kinds that need more than one image."""
         ...
 
     def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:

@@ -58,6 +58,10 @@ class SegmentModel:
         words = f"names {len(self.names)} labels and gives no age; train one from it by brainage-train --init"
         raise BadConfiguration(f"The model {card.name} {words}.")
 
+    def predict_array(self, volume: np.ndarray) -> NoReturn:
+        """Refuse: it gives no age; see `label_array`."""
+        raise BadConfiguration("A model of kind segment gives no age; label_array gives the labels of an array.")
+
     def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple:
         """Nothing."""
         return ()

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from brainage_bids.models.card import ModelCard
 from brainage_bids.models.norms import NormCurve
 from brainage_bids.models.reading import Reading, StructureReading
 from brainage_bids.models.regressor import Regressor, contributions
-from brainage_bids.records import UnusableInput
+from brainage_bids.records import BadConfiguration, UnusableInput
 
 BRAIN = "brain"
 BRAIN_LABEL = "brain size"
@@ -139,6 +140,10 @@ class VolumeModel:
         raw = log_shares(map_volumes(volumes, self.model_structures), self.model_structures)
         years = contributions(self.regressor, np.zeros_like(raw), self.standardise(raw))
         return dict(zip([*(structure.name for structure in self.used), BRAIN], map(float, years), strict=True))
+
+    def predict_array(self, volume: np.ndarray) -> NoReturn:
+        """Refuse: it looks at no image (``reading.AgeModel``)."""
+        raise BadConfiguration("A model of kind volumes reads the volumes of a session's structures, not an array.")
 
     def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
         """A reading a used structure and one of the brain as a whole (``reading.AgeModel``)."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from brainage_bids import __version__
 from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
 from brainage_bids.models.foreign import mrinet_from_keras, read_keras, read_sfcn
 from brainage_bids.models.inputs import NetInput, in_box, net_input
+from brainage_bids.models.keras_plan import read_plan
 from brainage_bids.models.network import NetworkModel, load_state, make_network
 from brainage_bids.models.preparation import prepared_shape
 from brainage_bids.models.registry import ModelFolder
@@ -21,6 +21,9 @@ from brainage_bids.models.weights import sha256_of_bytes
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.folder import About
 from brainage_bids.training.network_folder import write_network
+
+LEAK = 0.2
+"""Slope of the ReLU of Hofmann 2022 (doi:10.1016/j.neuroimage.2022.119504) below zero, for files that do not say it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Origin:
     mae_n: int = 0
     sd: float | None = None
 
+    def __post_init__(self) -> None:
+        numbers = {"people in training": self.n, "error": self.mae, "people of the error": self.mae_n, "root mean squared error": self.sd}
+        for what, value in numbers.items():
+            least = "above zero" if what in ("people in training", "root mean squared error") else "of zero or more"
+            if value is not None and not (math.isfinite(value) and value >= 0 and (value > 0 or least == "of zero or more")):
+                raise BadConfiguration(f"The number for the {what} must be {least}, not {value}.")
+
 
 def import_network(
     path: Path,
@@ -57,7 +67,7 @@ def import_network(
     *,
     input_name: str | None = None,
     box: tuple[int, int, int] | None = None,
-    leak: float = 0.2,
+    leak: float | None = None,
     bins: Bins | None = None,
     overwrite: bool = False,
 ) -> ModelFolder:
@@ -76,8 +86,8 @@ def import_network(
         Of ``inputs.INPUTS``; the published one by default.
     box : three int, optional
         Voxels of the box, for the inputs that are a brain in one.
-    leak : float
-        Slope below zero of a `mrinet`'s ReLU; the file does not say it.
+    leak : float, optional
+        Slope below zero of a `mrinet`'s ReLU; by default what the file says, 0.2 if it holds weights alone.
     bins : Bins, optional
         Of `sfcn`; by default as many bins of one year from 42 on as the file has outputs.
     overwrite : bool
@@ -98,20 +108,36 @@ def import_network(
     return write_network(out, model, lambda files: _card(kind, place, about, origin, limits, files), overwrite=overwrite)
 
 
-def _read(path: Path, kind: str, shape: tuple[int, ...], leak: float, bins: Bins | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(path: Path, kind: str, shape: tuple[int, ...], leak: float | None, bins: Bins | None) -> tuple[dict, dict[str, Any]]:
     if kind == "sfcn":
         arrays, count = read_sfcn(path)
+        if count < 2:
+            raise BadConfiguration(f"{path} has one output; SFCN with bins of age has more.")
         bins = bins or Bins(count=count)
         if bins.count != count:
             raise BadConfiguration(f"{path} has {count} outputs and not {bins.count} bins of age.")
         widths = [len(arrays[name]) for name in sorted(arrays) if name.startswith("convolutions.") and name.endswith(".0.bias")]
         return arrays, {"widths": widths, "bins": vars(bins)}
     if kind == "mrinet":
+        leak = _leak(path, shape, leak)
         arrays, architecture = mrinet_from_keras(read_keras(path), shape)
         if architecture["channels"] != 1:
             raise BadConfiguration(f"{path} wants {architecture['channels']} images of one person; one is what can be imported.")
         return arrays, {"widths": architecture["widths"], "hidden": architecture["hidden"], "leak": leak}
     raise BadConfiguration(f"Weights of kind {kind!r} cannot be imported; sfcn and mrinet can.")
+
+
+def _leak(path: Path, shape: tuple[int, ...], given: float | None) -> float:
+    """The slope that the file says, else the one given; BadConfiguration if both differ or the file is made for another grid."""
+    plan = read_plan(path)
+    if plan is None:
+        return LEAK if given is None else given
+    if plan.shape not in (None, shape):
+        theirs, ours = ("×".join(map(str, sizes)) for sizes in (plan.shape, shape))
+        raise BadConfiguration(f"The network in {path} takes images of {theirs}; the input has {ours}: choose another --input.")
+    if given is not None and not math.isclose(given, plan.leak, abs_tol=1e-6):
+        raise BadConfiguration(f"The file {path} says that its ReLU has the slope {plan.leak:g} below zero, not {given:g}.")
+    return plan.leak
 
 
 def _limits(place: NetInput, path: Path, digest: str) -> list[str]:

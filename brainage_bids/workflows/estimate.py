@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sidecar_path, sink_table
 from brainage_bids.records import FLAGS, OTHER_MODALITIES, Session
 from brainage_bids.workflows.other_session import other_outputs
-from brainage_bids.workflows.stages import STAGES, read_sidecar
+from brainage_bids.workflows.stages import STAGES, Output, read_sidecar
 
 if TYPE_CHECKING:
     from brainage_bids.models.reading import StructureReading
@@ -69,10 +69,15 @@ def _models(plan) -> list[ModelFolder]:
 
 def input_files(session: Session, out_dir) -> dict[str, Path]:
     """Where the images lie, or would lie, that a model may look at, by ``InputContract.key``."""
+    return {key: output.path(out_dir, session) for key, output in model_inputs(tuple(session.scans)).items()}
+
+
+def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Output]:
+    """The images that a model may look at where a session has these modalities beside the T1w, by ``InputContract.key``."""
     outputs = [*STAGES["template"], *STAGES["arrays"]]
-    for modality in (modality for modality in OTHER_MODALITIES if modality in session.scans):
+    for modality in (modality for modality in OTHER_MODALITIES if modality in modalities):
         outputs += [other_outputs(modality)[key] for key in ("packed", "packed_mni")]
-    return {"_".join([output.key, *(value for _, value in output.entities)]): output.path(out_dir, session) for output in outputs}
+    return {"_".join([output.key, *(value for _, value in output.entities)]): output for output in outputs}
 
 
 def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:

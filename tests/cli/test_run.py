@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -15,8 +17,12 @@ from brainage_bids.cli.failures import failure_path, forget_failures, write_fail
 from brainage_bids.cli.options import check_folders, settings_of
 from brainage_bids.cli.parser import build_parser
 from brainage_bids.cli.run import summarise
+from brainage_bids.models.card import Ages, Errors, ModelCard, Training
+from brainage_bids.models.inputs import INPUTS
+from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.records import Failure
 from brainage_bids.settings import Settings
+from brainage_bids.training.network_folder import write_network
 
 
 @pytest.fixture
@@ -42,6 +48,35 @@ def test_dry_run_prints_a_table_and_writes_nothing(bids, tmp_path, capsys):
     assert lines[0].split("\t") == ["participant_id", "session_id", "modality", "file", "action", "reason"]
     assert [line.split("\t")[4] for line in lines[1:]] == ["process", "process", "skip"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A function from an input contract to the folder of a small network."""
+
+    def make(contract):
+        training = Training(("none",), 1, 1, Ages(20.0, 80.0), "none", (), "cpu", "x")
+        about = ("toy", "resnet", "1", "2026-01-01", (contract,), training, Errors("none", 0))
+        net, architecture = make_network("resnet", [contract], (), {"widths": (2, 2, 2, 2, 2), "hidden": 3})
+        model = NetworkModel("resnet", architecture, net.eval(), (contract,), (), 5.0)
+        return write_network(tmp_path / "toy", model, lambda files: ModelCard(*about, dict(files), "CC0-1.0", "nobody", ()))
+
+    return make
+
+
+def test_what_a_model_lacks_is_said_before_anybody_is_processed(bids, tmp_path, network, capsys, monkeypatch):
+    words = (bids, tmp_path / "out", "participant", "-w", tmp_path / "w", "--models", tmp_path / "toy")
+    network(
+        replace(INPUTS["packed2"].contract, derivative="other_mni", entities={"modality": "FLAIR"}, modality="FLAIR", intensity="preproc")
+    )
+    assert run(*words) == 78
+    assert "The model toy needs other_mni_FLAIR, which this app does not make." in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "toy")
+    network(INPUTS["packed2"].contract)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(*words, "--device", "cuda") == 78
+    assert "The device 'cuda' is not there; give --device cpu." in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("sub-*"))
 
 
 def test_nothing_found_ends_with_66(bids, tmp_path):

@@ -44,6 +44,9 @@ def test_the_mode_and_not_the_mean_of_a_t1w():
     random = np.random.default_rng(0)
     values = np.concatenate([random.normal(100, 4, 6000), random.uniform(40, 100, 4000)])
     assert packing.mode(values) == pytest.approx(100, abs=2) and np.mean(values) < 90
+    skewed = np.random.default_rng(1).gamma(9.0, 10.0, 200_000)
+    assert packing.mode(skewed) == pytest.approx(80, abs=3)  # (k − 1)·θ
+    assert packing.mode(np.full(7, 3.0)) == 3.0
 
 
 def test_dark_or_missing_white_matter_is_refused():

@@ -15,7 +15,7 @@ SUM = sha256_of_bytes(CONTENT)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; ``/broken`` stops in the middle, ``/plain`` knows no ranges."""
+    """Serves CONTENT with ranges; ``/broken`` stops in the middle, ``/plain`` knows no ranges, ``/lost`` goes on anywhere."""
 
     protocol_version = "HTTP/1.0"
 
@@ -26,8 +26,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(404, "Not Found")
         start = int(asked[6:-1]) if asked and self.path != "/plain" else 0
         if start >= len(CONTENT):
-            return self.send_error(416, "Range Not Satisfiable")
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            return self.end_headers()
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {0 if self.path == '/lost' else start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
         self.wfile.write(CONTENT[start:120_000] if self.path == "/broken" else CONTENT[start:])
@@ -76,6 +80,26 @@ def test_a_transfer_that_was_whole_but_not_renamed(server, tmp_path):
     assert download(f"{server.address}/file", tmp_path / "w.p", sha256=SUM) == SUM
 
 
+@pytest.mark.parametrize("known", [SUM, ""])
+def test_what_is_left_is_longer_than_the_file(server, tmp_path, known):
+    (tmp_path / "w.p.part").write_bytes(CONTENT + b"more")
+    assert download(f"{server.address}/file", tmp_path / "w.p", sha256=known) == SUM
+    assert (tmp_path / "w.p").read_bytes() == CONTENT
+
+
+def test_a_server_that_goes_on_elsewhere(server, tmp_path):
+    (tmp_path / "w.p.part").write_bytes(CONTENT[:9])
+    with pytest.raises(BadConfiguration, match="did not go on where it broke off"):
+        download(f"{server.address}/lost", tmp_path / "w.p")
+    assert download(f"{server.address}/lost", tmp_path / "w.p") == SUM
+
+
+def test_a_place_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "w.p.part").mkdir()
+    with pytest.raises(BadConfiguration, match="w.p.part cannot be written .*choose another folder"):
+        download(f"{server.address}/file", tmp_path / "w.p")
+
+
 def test_another_file_is_removed(server, tmp_path):
     with pytest.raises(BadConfiguration, match="not the file that is known"):
         download(f"{server.address}/file", tmp_path / "w.p", sha256="0" * 64)
@@ -89,6 +113,8 @@ def test_no_server_and_no_file(server, tmp_path):
     server.server_close()
     with pytest.raises(BadConfiguration, match="cannot be fetched .*check the network"):
         download(f"{server.address}/file", tmp_path / "w.p")
+    with pytest.raises(BadConfiguration, match="cannot be fetched"):
+        download("weights.p", tmp_path / "w.p")
 
 
 def test_what_is_known():

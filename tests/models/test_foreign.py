@@ -1,3 +1,4 @@
+import json
 import os
 
 import h5py
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from brainage_bids.models.foreign import mrinet_from_keras, read_keras, read_sfcn
+from brainage_bids.models.keras_plan import KerasPlan, read_plan
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.network import load_state
 from brainage_bids.records import BadConfiguration
@@ -45,10 +47,11 @@ def theirs():
     return net.eval()
 
 
-@pytest.mark.parametrize("how", ["plain", "parallel", "nested"])
+@pytest.mark.parametrize("how", ["plain", "parallel", "nested", "of 2019"])
 def test_sfcn_gives_what_theirs_gives(theirs, how, tmp_path):
     state = theirs.state_dict() if how == "plain" else nn.DataParallel(theirs).state_dict()
-    torch.save({"state_dict": state, "epoch": 3} if how == "nested" else state, tmp_path / "w.p")
+    content = {"state_dict": state, "epoch": 3} if how == "nested" else state
+    torch.save(content, tmp_path / "w.p", _use_new_zipfile_serialization=how != "of 2019")
     arrays, count = read_sfcn(tmp_path / "w.p")
     assert count == 40
     bins = {"low": 42.0, "width": 1.0, "count": 40, "sigma": 1.0}
@@ -81,30 +84,68 @@ def test_files_that_are_no_sfcn(tmp_path, monkeypatch):
         "none.p": "cannot be read",
     }
     for name, sentence in sentences.items():
-        with pytest.raises(BadConfiguration, match=sentence):
+        with pytest.raises(BadConfiguration, match=sentence) as caught:
             read_sfcn(name)
+        assert "weights_only" not in str(caught.value)  # torch's advice is to run what is in the file
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.fixture(scope="module")
-def keras_net():
-    """The network of H2 in Keras, channels last, with biases that are not zero."""
-    os.environ["KERAS_BACKEND"] = "torch"
-    keras = pytest.importorskip("keras", reason="the oracle of the Keras import is written in Keras (extra 'test')")
-    keras.utils.set_random_seed(3)
-    wide = keras.initializers.RandomNormal(0, 9.0)
-    layers = [keras.layers.Input((*SHAPE, 1))]
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("conv_0.0.weight", lambda _: 3.0, "is no array of numbers"),
+        ("conv_0.0.weight", lambda value: value.to(torch.complex64), "is no array of numbers"),
+        ("conv_0.0.weight", lambda value: value / 0, "not finite"),
+        ("conv_1.1.running_var", lambda value: -value, "variances below zero"),
+    ],
+)
+def test_numbers_that_are_no_weights(theirs, name, change, sentence, tmp_path):
+    state = theirs.state_dict()
+    state["feature_extractor." + name] = change(state["feature_extractor." + name])
+    torch.save(state, tmp_path / "w.p")
+    with pytest.raises(BadConfiguration, match=f"{name}.* {sentence}"):
+        read_sfcn(tmp_path / "w.p")
+
+
+FORMS = {"3d leaky": (SHAPE, 0.2), "3d": (SHAPE, 0.0), "2d leaky": ((10, 13), 0.2), "2d": ((10, 13), 0.0)}
+
+
+def keras_mrinet(keras, shape, slope, **changed):
+    """The network of H2 in Keras, channels last, with biases that are not zero; `changed` are arguments of its first convolution."""
+    nd, wide = len(shape), keras.initializers.RandomNormal(0, 9.0)
+    convolution, pool = getattr(keras.layers, f"Conv{nd}D"), getattr(keras.layers, f"MaxPooling{nd}D")
+    activation = lambda: keras.layers.LeakyReLU(negative_slope=slope) if slope else keras.layers.ReLU()  # noqa: E731
+    layers = [keras.layers.Input((*shape, 1))]
     for number, width in enumerate((3, 4, 5)):
-        layers += [keras.layers.Conv3D(width, 1 if number == 2 else 3, padding="same", bias_initializer="random_normal")]
-        layers += [keras.layers.LeakyReLU(negative_slope=0.2), keras.layers.MaxPooling3D(3, 2, padding="same")]
-    layers += [keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(6, bias_initializer="random_normal")]
-    layers += [keras.layers.LeakyReLU(negative_slope=0.2)]
-    layers += [keras.layers.Dense(1, kernel_initializer=wide, bias_initializer=keras.initializers.Constant(50.0))]
-    model = keras.Sequential(layers)
-    model.compile(optimizer="adam", loss="mse")
-    images = 3 * np.random.default_rng(0).normal(size=(3, *SHAPE, 1)).astype(np.float32)
-    model.train_on_batch(images, np.array([20.0, 50.0, 80.0]))  # so that the file carries an optimiser too
-    return model, images, np.asarray(model.predict_on_batch(images))[:, 0]
+        given = {"padding": "same", "bias_initializer": "random_normal", **(changed if number == 0 else {})}
+        layers += [convolution(width, 1 if number == 2 else 3, **given), activation(), pool(3, 2, padding="same")]
+    layers += [keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(6, bias_initializer="random_normal"), activation()]
+    return [*layers, keras.layers.Dense(1, kernel_initializer=wide, bias_initializer=keras.initializers.Constant(50.0))]
+
+
+@pytest.fixture(scope="module")
+def keras():
+    os.environ["KERAS_BACKEND"] = "torch"
+    return pytest.importorskip("keras", reason="the oracle of the Keras import is written in Keras (extra 'test')")
+
+
+@pytest.fixture(scope="module")
+def keras_nets(keras):
+    """Of every form: the network, images, and the ages it says."""
+    found = {}
+    for name, (shape, slope) in FORMS.items():
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential(keras_mrinet(keras, shape, slope))
+        model.compile(optimizer="adam", loss="mse")
+        images = 3 * np.random.default_rng(0).normal(size=(3, *shape, 1)).astype(np.float32)
+        model.train_on_batch(images, np.array([20.0, 50.0, 80.0]))  # so that the file carries an optimiser too
+        found[name] = model, images, np.asarray(model.predict_on_batch(images))[:, 0]
+    return found
+
+
+@pytest.fixture
+def keras_net(keras_nets):
+    return keras_nets["3d leaky"]
 
 
 def as_keras_2(source, target):
@@ -124,8 +165,9 @@ def as_keras_2(source, target):
 
 
 @pytest.mark.parametrize("form", ["keras3", "keras3weights", "keras2"])
-def test_a_keras_mrinet_gives_the_same_ages(keras_net, form, tmp_path):
-    model, images, expected = keras_net
+@pytest.mark.parametrize("network", FORMS)
+def test_a_keras_mrinet_gives_the_same_ages(keras_nets, network, form, tmp_path):
+    (shape, slope), (model, images, expected) = FORMS[network], keras_nets[network]
     path = tmp_path / "net.weights.h5" if form == "keras3weights" else tmp_path / "net.h5"
     (model.save_weights if form == "keras3weights" else model.save)(path)
     if form == "keras2":
@@ -133,14 +175,75 @@ def test_a_keras_mrinet_gives_the_same_ages(keras_net, form, tmp_path):
         path = tmp_path / "two.h5"
         with h5py.File(path) as file:
             assert any("kernel:0" in group[name] for group in file["model_weights"].values() for name in group)
-    arrays, architecture = mrinet_from_keras(read_keras(path), SHAPE)
+    plan = read_plan(path)
+    assert plan is None if form != "keras3" else (plan.shape, plan.leak) == (shape, slope)
+    arrays, architecture = mrinet_from_keras(read_keras(path), shape)
     assert (architecture["widths"], architecture["hidden"], architecture["channels"]) == ([3, 4, 5], 6, 1)
-    ours = build_net("mrinet", architecture | {"leak": 0.2}).eval()
+    ours = build_net("mrinet", architecture | {"leak": slope}).eval()
     load_state(ours, arrays)
     with torch.no_grad():
         found = ours(torch.from_numpy(images).movedim(-1, 1)).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert np.ptp(expected) > 0.1
+
+
+def test_networks_that_are_no_mrinet_are_told_by_their_description(keras, tmp_path):
+    layers = keras.layers
+    usual = [keras_mrinet(keras, SHAPE, 0.2) for _ in range(3)]  # a layer can be in one network only
+    others = {
+        "the padding 'valid'": keras_mrinet(keras, SHAPE, 0.2, padding="valid"),
+        "strides": keras_mrinet(keras, SHAPE, 0.2, strides=2),
+        "the activation 'elu'": keras_mrinet(keras, SHAPE, 0.2, activation="elu"),
+        "ReLUs of slopes": keras_mrinet(keras, SHAPE, 0.2, activation="relu"),
+        "a layer BatchNormalization": [*usual[0][:2], layers.BatchNormalization(), *usual[0][2:]],
+        "pools after": [*usual[1][:3], *usual[1][4:]],
+        "a MaxPooling3D has pool_size": [*usual[2][:3], layers.MaxPooling3D(2, 2, padding="same"), *usual[2][4:]],
+    }
+    for words, changed in others.items():
+        keras.Sequential(changed).save(tmp_path / "x.h5")
+        with pytest.raises(BadConfiguration, match=f"another network than a mrinet: .*{words}"):
+            read_plan(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file.attrs["model_config"] = "{"
+    with pytest.raises(BadConfiguration, match="description of the layers in .* cannot be read"):
+        read_plan(tmp_path / "x.h5")
+
+
+def test_the_description_of_keras_2(tmp_path):
+    """As tf.keras 2 writes it: shapes in the first layer or an InputLayer, alpha for the slope, activations in the layers."""
+    convolution = {"padding": "same", "strides": [1, 1, 1], "dilation_rate": [1, 1, 1], "groups": 1, "data_format": "channels_last"}
+    pool = {"pool_size": [3, 3, 3], "strides": [2, 2, 2], "padding": "same", "data_format": "channels_last"}
+    leaky = {"class_name": "LeakyReLU", "config": {"alpha": 0.2}}
+    one, two = (
+        [
+            {"class_name": "Conv3D", "config": {**convolution, "batch_input_shape": [None, 9, 12, 11, 1], "activation": activation}},
+            *([leaky] if activation == "linear" else []),
+            {"class_name": "MaxPooling3D", "config": pool},
+            {"class_name": "Flatten", "config": {}},
+            {"class_name": "Dense", "config": {"activation": activation}},
+            *([leaky] if activation == "linear" else []),
+            {"class_name": "Dense", "config": {"activation": "linear"}},
+        ]
+        for activation in ("linear", "relu")
+    )
+    nested = {"layers": [{"class_name": "Functional", "config": {"layers": one}}]}
+    for number, (config, leak) in enumerate(((one, 0.2), ({"layers": two}, 0.0), (nested, 0.2))):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config}).encode()
+        assert read_plan(tmp_path / f"{number}.h5") == KerasPlan(SHAPE, leak)
+
+
+def test_weights_of_other_layers_are_not_left_out(keras, tmp_path):
+    usual = keras_mrinet(keras, SHAPE, 0.2)
+    for name, changed in {
+        "gamma": [*usual[:2], keras.layers.BatchNormalization(), *usual[2:]],
+        "kernel": keras_mrinet(keras, SHAPE, 0.2, use_bias=False),
+    }.items():
+        model = keras.Sequential(changed)
+        for file, sought in (("x.h5", name), ("x.weights.h5", "vars/0")):
+            (model.save if file == "x.h5" else model.save_weights)(tmp_path / file)
+            with pytest.raises(BadConfiguration, match=f"layers that a mrinet has not: .*{sought}"):
+                read_keras(tmp_path / file)
 
 
 def test_eleven_layers_keep_their_order(tmp_path):
@@ -155,7 +258,15 @@ def test_files_that_are_no_mrinet(tmp_path, keras_net):
     (tmp_path / "text.h5").write_text("hello")
     with h5py.File(tmp_path / "empty.h5", "w") as file:
         file["numbers"] = np.zeros(3)
-    for name, sentence in {"text.h5": "cannot be read as HDF5", "empty.h5": "holds no layers", "none.h5": "cannot be read"}.items():
+    with h5py.File(tmp_path / "nan.h5", "w") as file:
+        file["conv3d/kernel:0"], file["conv3d/bias:0"] = np.full((1, 1, 1, 1, 1), np.nan), np.zeros(1)
+    with h5py.File(tmp_path / "words.h5", "w") as file:
+        file["conv3d/kernel:0"], file["conv3d/bias:0"] = np.array([[b"a"]]), np.zeros(1)
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["conv3d"] = np.zeros(3)
+        file.attrs["layer_names"] = ["conv3d"]
+    sentences = {"text.h5": "cannot be read as HDF5", "empty.h5": "holds no layers", "none.h5": "cannot be read", "nan.h5": "not finite"}
+    for name, sentence in (sentences | dict.fromkeys(("words.h5", "flat.h5"), "cannot be read as HDF5")).items():
         with pytest.raises(BadConfiguration, match=sentence):
             read_keras(tmp_path / name)
     keras_net[0].save(tmp_path / "net.h5")

@@ -94,3 +94,8 @@ def test_heads_that_are_no_json(folder):
     card = replace(folder.card, files={**folder.card.files, "heads.json": sha256_of_bytes(b"{")})
     with pytest.raises(BadConfiguration, match="JSON"):
         load_gpr(replace(folder, card=card))
+
+
+def test_no_array_is_enough(folder):
+    with pytest.raises(BadConfiguration, match="reads the maps modulated_smooth_GM, modulated_smooth_WM and volumes"):
+        load_gpr(folder).predict_array(np.ones((3, 3, 3)))

@@ -30,6 +30,8 @@ COUNTS = {
     ("slices", (("block", "residual"),)): 4_299_391,
     # levels of 27·a·b + 27·b² + 6b: 7,440 + 41,664 + 166,272 + 664,320 + 2,655,744; 257
     ("encoder3d", ()): 3_535_697,
+    # and a shortcut of a·b + b each: 32 + 544 + 2,112 + 8,320 + 33,024
+    ("encoder3d", (("block", "residual"),)): 3_579_729,
 }
 SMALL = {
     "resnet": {"shape": (9, 10, 11), "widths": (2, 3), "hidden": 5},

@@ -1,10 +1,15 @@
 import json
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.intensity import by_mean, by_top_mean
+from brainage_bids.imaging.packing import pack
+from brainage_bids.interfaces.images import save_packed
+from brainage_bids.models.contract import check_image
 from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, in_box, net_input
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
@@ -12,6 +17,7 @@ from brainage_bids.records import BadConfiguration, UnusableInput
 
 PUBLISHED = {
     "grey": (121, 145, 121), "mni1": (182, 218, 182), "mni2": (91, 109, 91), "mni1affine": (182, 218, 182),
+    "mni1brain": (182, 218, 182), "mni2brain": (91, 109, 91),
     "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
     "packed2": (91, 109, 91), "packed2flair": (91, 109, 91), "packed2swi": (91, 109, 91),
@@ -97,6 +103,30 @@ def test_uint8_finds_white_matter_and_says_what_was_clipped():
     np.testing.assert_array_equal(found * 255, np.rint(found * 255))
 
 
+def test_top_mean_of_the_brain_alone():
+    """J1's option: what is outside is zero, and counts among all voxels of the grid as before."""
+    contract = INPUTS["mni2brain"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    data[:3] = 50  # bright, and outside the brain
+    brain = template_probability("brain", contract.shape, contract.affine) >= 0.5
+    found, _ = prepare(data, contract, INPUTS["mni2brain"].steps)
+    top = np.sort(np.where(brain, data, 0).ravel())[-round(0.01 * data.size) :].mean()
+    np.testing.assert_allclose(found, np.where(brain, data, 0) / top, rtol=1e-5)
+
+
+def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
+    """The file as the app writes it, through the contract: 0 to 1 in steps of a byte, H1's scale."""
+    contract, steps = INPUTS["packed2"].contract, INPUTS["packed2"].steps
+    image = np.random.default_rng(0).uniform(0, 300, contract.shape).astype(np.float32)
+    path = tmp_path / "sub-01_space-MNI152NLin2009aSym_res-2_desc-packed_T1w.nii.gz"
+    Path(save_packed(pack(image, 1.5), np.array(contract.affine), tmp_path / "x.nii")).rename(tmp_path / "y.nii")
+    nib.save(nib.load(tmp_path / "y.nii"), path)
+    found, _ = prepare(check_image(contract, path, "the test"), contract, steps)
+    np.testing.assert_allclose(found * 255, np.rint(np.clip(1.5 * image, 0, 383) * 255 / 383), atol=1e-3)
+    with pytest.raises(UnusableInput, match="a T1w is needed and it is a FLAIR"):
+        check_image(contract, path.with_name(path.name.replace("T1w", "FLAIR")), "the test")
+
+
 def test_the_box_of_an_imported_network():
     assert in_box(INPUTS["packed1"], (170, 200, 160)).contract.shape == (170, 200, 160)
     assert in_box(INPUTS["packed2"], None) is INPUTS["packed2"]
@@ -112,8 +142,13 @@ def test_refusals():
         prepare(np.zeros((3, 3, 3)), contract, ())
     with pytest.raises(UnusableInput, match="cannot be scaled"):
         prepare(np.zeros(contract.shape), contract, INPUTS["mni2"].steps)
+    with pytest.raises(UnusableInput, match="cannot be scaled .no voxel of white matter is above zero"):
+        prepare(np.zeros(contract.shape), contract, INPUTS["brain2uint8"].steps)
     with pytest.raises(BadConfiguration, match="no step 'sharpen'"):
         Step("sharpen")
+    for name, values in (("crop", {"start": (0, 0, 0)}), ("scale", {"to": 2}), ("mean", {"by": 1})):
+        with pytest.raises(BadConfiguration, match=f"The step '{name}' before a network has other arguments"):
+            Step(name, values)
     with pytest.raises(BadConfiguration, match="does not lie in a grid"):
         prepared_shape((9, 9, 9), [Step("crop", {"start": (0, 0, 0), "stop": (9, 9, 10)})])
     with pytest.raises(BadConfiguration, match="flip must be the last"):

@@ -145,3 +145,8 @@ def test_altered_files_are_fatal(copy, file, volume_person):
 def test_heads_that_do_not_fit(copy, change):
     with pytest.raises(BadConfiguration):
         load_model(alter(copy, "heads.json", change))
+
+
+def test_no_array_is_enough(volume_model):
+    with pytest.raises(BadConfiguration, match="kind volumes reads the volumes"):
+        load_model(volume_model).predict_array(np.ones((3, 3, 3)))

@@ -1,4 +1,4 @@
-"""``slices`` and ``encoder3d``: encoders of segmentation networks as age models (Pacheco 2023)."""
+"""``slices`` and ``encoder3d``: encoders of segmentation networks as age models (Pacheco 2023, arXiv:2307.05241)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Slices(AgeNet):
     axis : int
         Axis of the volume along which slices lie, 0 to 2.
     first, last : int
-        Slices that count, both included.
+        Slices that count, both included; by default the middle three fifths of 91 (``network.middle_slices``).
     drawn : int
         Slices of a volume that are looked at in a training step, drawn at random.
     """
@@ -64,8 +64,8 @@ class Slices(AgeNet):
         widths: Sequence[int] = (30, 60, 120, 240, 480),
         block: str = "unet",
         axis: int = 2,
-        first: int = 20,
-        last: int = 69,
+        first: int = 18,
+        last: int = 72,
         drawn: int = 8,
         bins: Bins | None = None,
     ):

@@ -1,4 +1,4 @@
-"""``mrinet``: the base model of the ensembles of Hofmann 2022, in two and three dimensions."""
+"""``mrinet``: the base model of the ensembles of Hofmann 2022 (doi:10.1016/j.neuroimage.2022.119504), in two and three dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``resnet``: five residual blocks on a grey-matter map (Ren 2021, after Jonsson 2019)."""
+"""``resnet``: five residual blocks on a grey-matter map (Ren 2021, doi:10.1002/hbm.25748, after Jonsson 2019,
+doi:10.1038/s41467-019-13163-9).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vgg8``: five convolutions and three dense layers on a T1w in MNI space (Jomsky 2024)."""
+"""``vgg8``: five convolutions and three dense layers on a T1w in MNI space (Jomsky 2024, arXiv:2412.01865)."""
 
 from __future__ import annotations
 
