@@ -143,8 +143,8 @@ def cached_features(path: Path, model: NetworkModel | SegmentModel, two: Two) ->
     import torch
 
     if not path.is_file():
-        more = {"widths": WIDTHS, **(SLICES if model.kind == "slices" else {})}
-        net, architecture = make_network(model.kind, [two.place.contract], two.place.steps, more)
+        looked_at = {name: model.architecture[name] for name in SLICES if name in model.architecture}
+        net, architecture = make_network(model.kind, [two.place.contract], two.place.steps, {"widths": WIDTHS, **looked_at})
         start_from(net, model, NetworkModel(model.kind, architecture, net, (two.place.contract,), two.place.steps))
         net.eval()
         with torch.inference_mode():
