@@ -39,12 +39,16 @@ def estimate_session(session: Session, plan) -> bool:
     path = derivative_path(plan.out_dir, "brainage", session.participant_id, session.session_id)
     folders = _models(plan)
     files = input_files(session, plan.out_dir)
-    flags = quality_flags(session, plan.out_dir)
     tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
     volumes = read_volumes(*tables)
     how = {"device": plan.device, "precision": plan.precision}
     rows = estimate_rows(
-        session, [estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags, **how) for folder in folders]
+        session,
+        [
+            estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags, **how)
+            for folder in folders
+            for flags in [quality_flags(session, plan.out_dir, {contract.modality for contract in folder.card.inputs})]
+        ],
     )
     readings = {folder.card.name: read_structures(folder, volumes, session.age) for folder in folders}
     written = write_structures(session, plan.out_dir, readings)
@@ -114,10 +118,16 @@ def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[
     return changed
 
 
-def quality_flags(session: Session, out_dir) -> tuple[str, ...]:
-    """Flags of the phenotype, of the scan's header and of the quality table, in the order of ``records.FLAGS``."""
+def quality_flags(session: Session, out_dir, modalities: Collection[str] = ()) -> tuple[str, ...]:
+    """Flags of the phenotype, of the scan's header and of the quality tables, in the order of ``records.FLAGS``.
+
+    The T1w's count always, as all goes through its mask and registration; those of a FLAIR or SWI if it is among `modalities`.
+    """
     from brainage_bids.bids.tables import read_tsv
 
-    table = read_tsv(derivative_path(out_dir, "qc", session.participant_id, session.session_id))
-    raised = {row["flag"] for row in table.rows} | set(session.flags) | set(read_sidecar(out_dir, session).get("Flags", []))
+    tables = [derivative_path(out_dir, "qc", session.participant_id, session.session_id)]
+    looked_at = [modality for modality in OTHER_MODALITIES if modality in modalities and modality in session.scans]
+    tables += [path for path in (other_outputs(modality)["quality"].path(out_dir, session) for modality in looked_at) if path.is_file()]
+    raised = {row["flag"] for path in tables for row in read_tsv(path).rows}
+    raised |= set(session.flags) | set(read_sidecar(out_dir, session).get("Flags", []))
     return tuple(flag for flag in FLAGS if flag in raised)

@@ -9,7 +9,8 @@ from brainage_bids.bids.structures import read_structure_rows
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.models.inputs import INPUTS
 from brainage_bids.records import OTHER_MODALITIES, Session, UnusableInput
-from brainage_bids.workflows.estimate import estimate_session, input_files, write_structures
+from brainage_bids.workflows.estimate import estimate_session, input_files, quality_flags, write_structures
+from brainage_bids.workflows.other_session import other_outputs
 
 SESSION = Session("sub-01", None, {}, age=50.0)
 
@@ -68,6 +69,15 @@ def test_the_app_makes_the_image_of_every_published_input(name, tmp_path):
     both = Session("sub-01", None, dict.fromkeys(OTHER_MODALITIES))
     assert input_files(both, tmp_path)[contract.key] == derivative_path(tmp_path, contract.derivative, "sub-01", **contract.name_values)
     assert (contract.key in input_files(SESSION, tmp_path)) is (contract.modality == "T1w")
+
+
+def test_flags_of_a_flair_go_with_models_that_look_at_it(plan):
+    both = Session("sub-01", None, dict.fromkeys(OTHER_MODALITIES), flags=("age_censored",))
+    rows = [{"metric": "slice", "value": 6.0, "flag": "thick_slices"}, {"metric": "snr", "value": 9.0, "flag": None}]
+    sink_table(rows, other_outputs("FLAIR")["quality"].path(plan.out_dir, both), table_columns("qc"))
+    assert quality_flags(both, plan.out_dir) == quality_flags(both, plan.out_dir, {"T1w", "swi"}) == ("age_censored",)
+    assert quality_flags(both, plan.out_dir, {"FLAIR"}) == ("age_censored", "thick_slices")
+    assert quality_flags(SESSION, plan.out_dir, {"FLAIR"}) == ()
 
 
 def test_a_table_without_a_structure(plan):
