@@ -157,13 +157,13 @@ def check_place(out: Path | str, overwrite: bool) -> None:
     out = Path(os.path.abspath(out))
     above = next(folder for folder in out.parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise BadConfiguration(f"{out} cannot be made, as nothing can be written to {above}; give --out another place.")
+        raise BadConfiguration(f"{out} cannot be made, as nothing can be written to {above}; choose another place.")
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / CARD).is_file():
-        raise BadConfiguration(f"{out} exists and is no model folder; give --out another place.")
+        raise BadConfiguration(f"{out} exists and is no model folder; choose another place.")
     if not overwrite:
-        raise BadConfiguration(f"{out} already holds a model; give --overwrite to replace it, or --out another place.")
+        raise BadConfiguration(f"{out} already holds a model; give --overwrite to replace it, or choose another place.")
 
 
 def _write_files(folder: Path, model: GprModel, data: TrainingData, validation: CrossValidation, choice: Choice, about: About) -> ModelCard:

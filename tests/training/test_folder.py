@@ -90,7 +90,7 @@ def test_what_killed_runs_left_goes(tmp_path, parts):
 
 def test_a_place_that_cannot_be_written_is_said_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadConfiguration, match="nothing can be written to .*file; give --out another place"):
+    with pytest.raises(BadConfiguration, match="nothing can be written to .*file; choose another place"):
         check_place(tmp_path / "file" / "toy", overwrite=False)
 
 
