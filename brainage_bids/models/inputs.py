@@ -108,7 +108,7 @@ DEFAULT_INPUT: Mapping[str, str] = {
 """The published input of each kind."""
 
 
-def in_box(place: NetInput, box: tuple[int, int, int] | None) -> NetInput:
+def with_box(place: NetInput, box: tuple[int, int, int] | None) -> NetInput:
     """An input with the box of a network that was trained elsewhere.
 
     Raises

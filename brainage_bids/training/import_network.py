@@ -12,7 +12,7 @@ from brainage_bids import __version__
 from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
 from brainage_bids.models.foreign import mrinet_from_keras, read_keras, read_sfcn
-from brainage_bids.models.inputs import NetInput, in_box, net_input
+from brainage_bids.models.inputs import NetInput, net_input, with_box
 from brainage_bids.models.keras_plan import read_plan
 from brainage_bids.models.network import NetworkModel, load_state, make_network
 from brainage_bids.models.preparation import prepared_shape
@@ -98,7 +98,7 @@ def import_network(
         If the file cannot be read, is of another network or grid, or the place is taken.
     """
     check_name(about.name)
-    place = in_box(net_input(kind, input_name or ("sfcnukb" if kind == "sfcn" else None)), box)
+    place = with_box(net_input(kind, input_name or ("sfcnukb" if kind == "sfcn" else None)), box)
     arrays, architecture = _read(path, kind, prepared_shape(place.contract.shape, place.steps), leak, bins)
     net, full = make_network(kind, [place.contract], place.steps, architecture)
     load_state(net, arrays)

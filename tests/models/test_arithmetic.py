@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from brainage_bids.models.arithmetic import exact
@@ -51,8 +52,6 @@ def test_predictions_for_people_held_out_are_too(card):
 
 
 def test_an_error_switches_back():
-    try:
-        with exact():
-            raise RuntimeError
-    except RuntimeError:
-        assert torch.backends.cudnn.allow_tf32
+    with pytest.raises(RuntimeError), exact():
+        raise RuntimeError
+    assert torch.backends.cudnn.allow_tf32

@@ -10,7 +10,7 @@ from brainage_bids.imaging.intensity import by_mean, by_top_mean
 from brainage_bids.imaging.packing import pack
 from brainage_bids.interfaces.images import save_packed
 from brainage_bids.models.contract import check_image
-from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, in_box, net_input
+from brainage_bids.models.inputs import DEFAULT_INPUT, INPUTS, net_input, with_box
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.preparation import Step, placed, prepare, prepared_shape, steps_from_json, steps_to_json, template_probability
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -128,12 +128,12 @@ def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
 
 
 def test_the_box_of_an_imported_network():
-    assert in_box(INPUTS["packed1"], (170, 200, 160)).contract.shape == (170, 200, 160)
-    assert in_box(INPUTS["packed2"], None) is INPUTS["packed2"]
+    assert with_box(INPUTS["packed1"], (170, 200, 160)).contract.shape == (170, 200, 160)
+    assert with_box(INPUTS["packed2"], None) is INPUTS["packed2"]
     with pytest.raises(BadConfiguration, match="--box, the voxels of its largest brain"):
-        in_box(INPUTS["packed1"], None)
+        with_box(INPUTS["packed1"], None)
     with pytest.raises(BadConfiguration, match="has no box"):
-        in_box(INPUTS["packed2"], (170, 200, 160))
+        with_box(INPUTS["packed2"], (170, 200, 160))
 
 
 def test_refusals():
