@@ -19,8 +19,8 @@ from machine import describe_machine, fresh, peak_gigabytes, share_of_peak
 from brainage_bids.bids.names import find_derivatives
 from brainage_bids.cli.console import print_table
 from brainage_bids.models.arithmetic import exact
-from brainage_bids.models.contract import check
-from brainage_bids.models.inference import load_model
+from brainage_bids.models.contract import check_image
+from brainage_bids.models.predict import load_model
 from brainage_bids.models.preparation import prepare
 from brainage_bids.models.registry import open_model
 
@@ -29,7 +29,7 @@ BATCHES = (1, 4, 16, 64)
 
 def files_of(folder: str, out_dir: str, count: int) -> list[dict[str, Path]]:
     """The model's input of some people."""
-    (contract,) = open_model(folder).card.inputs
+    (contract,) = open_model(folder).card.contracts
     found = find_derivatives(Path(out_dir), contract.derivative, **contract.name_values)
     return [{contract.key: item.path} for item in found[:count]]
 
@@ -47,12 +47,12 @@ def on_cpu(folder: str, out_dir: str, count: int, threads: int, fast: bool) -> d
     ages, seconds, processor = [], [], []
     for files in files_of(folder, out_dir, count):
         clock = [time.perf_counter()]
-        image = check(opened.card, files)[contract.key]
+        image = check_image(contract, files[contract.key], "this benchmark")
         clock.append(time.perf_counter())
         prepare(image, contract, model.steps)
         clock.append(time.perf_counter())
         start = time.process_time()
-        ages.append(model.predict_array(image).brain_age)
+        ages.append(model.predict_array(image).age.mean)
         processor.append(time.process_time() - start)
         clock.append(time.perf_counter())
         parts = np.diff(clock)

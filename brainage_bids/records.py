@@ -44,7 +44,9 @@ FLAGS: Mapping[str, str] = {
     "intensities_clipped": "More than 0.001 % of the brain is brighter than the packed arrays can hold and was clipped.",
     # about the model
     "input_mismatch": "The preprocessing differs from the one the model was trained on.",
-    "modality_missing": "A FLAIR or SWI that the model looks at is not there, or could not be used, so this model gives no age.",
+    "modality_missing": (
+        "A FLAIR, SWI or value of a table that the model looks at is not there, or could not be used, so this model gives no age."
+    ),
     "brain_beyond_box": "The brain is larger than the box of the model's training brains and is not cut, so this model gives no age.",
 }
 """Closed list of flag codes with their meaning in words (the ``flags`` column of every table of ours)."""
@@ -54,8 +56,12 @@ class UnusableInput(ValueError):
     """An input cannot be processed; the message is one sentence: what, which file, what to do."""
 
 
-class BeyondBox(UnusableInput):
-    """A brain is larger than the box of a model, which cuts none."""
+class Withheld(UnusableInput):
+    """A model gives no age for a session that is no failure; the flag `code` says why in the row that it leaves."""
+
+    def __init__(self, message: str, code: str):
+        super().__init__(message)
+        self.code = code
 
 
 class BadDataset(ValueError):
@@ -102,6 +108,7 @@ class Session:
     sex: Literal["F", "M"] | None = None
     site: str | None = None
     flags: tuple[str, ...] = ()
+    phenotype: Mapping[str, float | str | None] = field(default_factory=dict)  # columns that models of the run read
 
     @property
     def stem(self) -> str:

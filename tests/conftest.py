@@ -1,8 +1,15 @@
 """People and label maps for models of kind ``volumes``, as several rooms need them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from brainage_bids.models.case import Case
+from brainage_bids.models.needs import PHENOTYPE, VOLUMES
+from brainage_bids.models.order import ask
+from brainage_bids.models.predict import estimate_of, predict
+from brainage_bids.models.registry import ModelFolder, open_model
 from brainage_bids.models.volumes import STRUCTURES
 from brainage_bids.training.folder import About
 from brainage_bids.training.volumes import Candidate
@@ -86,3 +93,26 @@ def volume_model(tmp_path_factory, trained_volumes, volume_files):
     about = About("toyvolumes", "1", "2026-01-01", "CC0-1.0", "nobody", ("Made of noise.",))
     about_data = {"dataset": "synthetic", "label_maps": volume_files[1].read_bytes()}
     return write_volume_model(tmp_path_factory.mktemp("models") / "toyvolumes", *trained_volumes, about, **about_data)
+
+
+@pytest.fixture(scope="session")
+def case_of():
+    """A function from files by the key of their contracts, and volumes, to a case; a file that is not named is not there."""
+
+    def make(files, volumes, age=None, phenotype=None):
+        sources = {VOLUMES: lambda: volumes, PHENOTYPE: lambda: phenotype or {}}
+        return Case("sub-01", lambda contract: files.get(contract.key, Path("nowhere.nii.gz")), sources, age)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def estimate(case_of):
+    """A function from a model, files and volumes to the row of its estimate."""
+
+    def make(folder, files, volumes, *, age, quality_flags=(), **how):
+        asked = ask(folder if isinstance(folder, ModelFolder) else open_model(folder))
+        prediction = predict(asked, case_of(files, volumes, age), **how)
+        return estimate_of(asked, prediction, age=age, quality_flags=quality_flags)
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,22 @@ class Phenotype:
             flags=tuple(flags),
         )
 
+    def values(self, participant_id: str, session_id: str | None, columns: Sequence[str]) -> dict[str, float | str | None]:
+        """Return what the tables say of one visit in some columns: numbers where they are, None where nothing is said.
+
+        Tables are asked in the order of `record`; ``sex`` is 0 for women and 1 for men.
+        """
+        found: dict[str, float | str | None] = {}
+        lookups = self._lookups(participant_id, session_id)
+        for name in columns:
+            cells = (source.rows[key].get(name) for source, key in lookups)
+            text = next((cell for cell in cells if not is_missing(cell)), None)
+            found[name] = text if text is None else _number(text)
+        if "sex" in found:
+            sexes = {"F": 0.0, "M": 1.0}
+            found["sex"] = sexes.get(self.record(participant_id, session_id).sex)
+        return found
+
     def problems(self) -> list[str]:
         """Return what was odd in the tables, one sentence each; cells that could not be read once they were asked for."""
         gathered = []
@@ -123,6 +140,19 @@ class Phenotype:
         except ValueError as error:
             self._odd.setdefault((source.label, source.sex, str(error)), {})["_".join(filter(None, key))] = text
             return None
+
+
+def _number(text: str) -> float | str:
+    """A number where the text is a finite one.
+
+    >>> _number("1.5"), _number("a")
+    (1.5, 'a')
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return value if math.isfinite(value) else text
 
 
 def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Sequence[Path | str] = ()) -> Phenotype:

@@ -36,6 +36,7 @@ def collect(
     phenotype_files: Sequence[Path | str] = (),
     database_dir: Path | str | None = None,
     derivatives: Mapping[str, Path] | None = None,
+    columns: Sequence[str] = (),
 ) -> Inventory:
     """Find the sessions to process, with one T1w each and the FLAIR and SWI they have, looking into the folders of those asked for alone.
 
@@ -53,6 +54,8 @@ def collect(
         Where pybids keeps its index between runs.
     derivatives : mapping, optional
         Name to folder of preprocessing to take over; see `brainage_bids.bids.reuse.parse_derivatives`.
+    columns : sequence of str
+        Of the phenotype tables, to be kept with each session.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def collect(
     participants = []
     for label in asked:
         further = {modality: found.get(label, {}) for modality, found in beside.items()}
-        built, left = _participant(label, sessions.get(label, {}), further, phenotype, inheritance)
+        built, left = _participant(label, sessions.get(label, {}), further, phenotype, columns, inheritance)
         participants += [built] if built else []
         skipped += left + _without_image(label, visits[label], sessions.get(label, {}), wanted_sessions, named=bool(named))
     skipped = sorted(skipped + others, key=lambda item: (item.participant_id, item.session_id or "", str(item.file or "")))
@@ -155,6 +158,7 @@ def _participant(
     found: Mapping[str | None, Sequence[Path]],
     further: Mapping[str, Mapping[str | None, Sequence[Path]]],
     phenotype: Phenotype,
+    columns: Sequence[str],
     inheritance: Inheritance,
 ) -> tuple[Participant | None, list[Skipped]]:
     """Build a person from the images of each visit; None without any T1w."""
@@ -166,7 +170,8 @@ def _participant(
             scans |= {modality: scan} if scan else {}
             left += others
         record = phenotype.record(label, visit)
-        sessions.append(Session(label, visit, scans, record.age, record.sex, record.site, record.flags))
+        values = phenotype.values(label, visit, columns)
+        sessions.append(Session(label, visit, scans, record.age, record.sex, record.site, record.flags, values))
     for modality, visits in further.items():
         for visit in set(visits) - set(found):
             left += [Skipped(label, visit, modality, path, f"its session has no {MODALITY} to go with") for path in visits[visit]]

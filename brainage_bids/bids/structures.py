@@ -1,13 +1,11 @@
-"""The table of what each structure says to a model, ``B_model-M_desc-structures_brainage.tsv``: a row a structure."""
+"""The table of what each structure says to a model, ``B_model-M_desc-structures_stats.tsv``: a row a structure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.sidecars import table_columns
-from brainage_bids.bids.tables import read_values
 
 COLUMNS = table_columns("structures")
 """Columns of the table, in their order, with their descriptions."""
@@ -31,19 +29,6 @@ def structure_rows(readings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
     1047123.5
     """
     return [{name: _rounded(name, reading[name]) for name in COLUMNS} for reading in readings]
-
-
-def read_structure_rows(path: Path | str) -> list[dict[str, Any]]:
-    """Read a table back in the form of `structure_rows`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If a cell that must be a number is none.
-    """
-    return read_values(path, _TEXTS)
 
 
 def _rounded(name: str, value: Any) -> Any:

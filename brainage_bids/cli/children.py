@@ -60,7 +60,7 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     nursery = None
     try:
         if not reports_only and can_share(settings, total):
-            nursery = Nursery(_command(), _environment(settings), settings.models, run_dir / "models.log")
+            nursery = Nursery(_command(), _environment(settings), settings, run_dir / "models.log")
         while waiting or running:
             stop = settings.stop_on_first_crash and any(not (outcome.done or outcome.busy) for outcome in outcomes)
             if stop and not running:

@@ -92,21 +92,19 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from brainage_bids.models.card import describe_errors
     from brainage_bids.models.cardfile import card_text
-    from brainage_bids.models.heads import describe_network
-    from brainage_bids.models.nets import NETS
+    from brainage_bids.models.kinds import kind_of
     from brainage_bids.models.registry import find_model
 
     model = find_model(options.name, options.model_dir)
-    network = describe_network(model) if model.card.kind in NETS else []
     print(f"# {model.path}\n#")
-    for sentence in (describe_errors(model.card), *network, *model.card.limits):
+    for sentence in (describe_errors(model.card), *kind_of(model).describe(model), *model.card.limits):
         print(f"# {sentence}")
     print(f"\n{card_text(model.card)}", end="")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from brainage_bids.models.inference import load_model
+    from brainage_bids.models.predict import load_model
     from brainage_bids.models.registry import find_model
 
     models = _chosen(options, find_model)

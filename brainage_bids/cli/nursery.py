@@ -15,9 +15,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainage_bids.settings import Settings
+
+if TYPE_CHECKING:
+    from brainage_bids.models.order import Asked
 
 LOGGER = logging.getLogger("brainage")
 SERVE = "--serve"
@@ -56,18 +61,18 @@ class Nursery:
     command : list of str
         Starts ``cli.child``.
     environment : dict
-    models : sequence of str
-        Folders of models.
+    settings : Settings
+        Whose models it loads.
     log : Path
         Where it writes what it has to say.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], models: tuple[str, ...], log: Path):
+    def __init__(self, command: list[str], environment: dict[str, str], settings: Settings, log: Path):
         self.ended: dict[int, int] = {}
         self._running: set[int] = set()
         self._started: list[int] = []
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        words = [*command, SERVE, str(theirs.fileno()), str(os.getpid()), json.dumps(models)]
+        words = [*command, SERVE, str(theirs.fileno()), str(os.getpid()), json.dumps([settings.models, settings.model_dirs])]
         with open(log, "ab") as output, theirs:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(theirs.fileno(),),
@@ -120,24 +125,32 @@ class Nursery:
 
 
 def can_share(settings: Settings, participants: int) -> bool:
-    """Whether a nursery is of use: on Linux, several participants, and a network to load; other models are there in milliseconds."""
-    return sys.platform == "linux" and participants > 1 and any(map(_is_network, settings.models))
+    """Whether a nursery is of use: on Linux, several participants, and a model that takes long to load; others are there in no time."""
+    from brainage_bids.models.kinds import kind_of
+
+    if sys.platform != "linux" or participants < 2:
+        return False
+    return any(kind_of(one.folder).shareable for one in _asked(settings.models, settings.model_dirs))
 
 
-def _is_network(path: str) -> bool:
-    from brainage_bids.models.nets import NETS
+def _asked(models: Sequence[str], model_dirs: Sequence[str]) -> list[Asked]:
+    """Models of a run and what they need, each once; those that cannot be used are left to the participants, each of which says so."""
+    from brainage_bids.models.order import ask
     from brainage_bids.models.registry import open_model
     from brainage_bids.records import BadConfiguration
 
-    try:
-        return open_model(path).card.kind in NETS
-    except BadConfiguration:  # each participant will say so
-        return False
+    found = {}
+    for path in models:
+        try:
+            found |= {one.key: one for one in ask(open_model(path), model_dirs).everyone()}
+        except BadConfiguration as error:
+            LOGGER.info("%s not loaded: %s", path, error)
+    return list(found.values())
 
 
-def serve(descriptor: int, models: list[str]) -> tuple[Path, int]:
+def serve(descriptor: int, models: list[str], model_dirs: list[str]) -> tuple[Path, int]:
     """Be the nursery until the app is gone; returns in the process of a participant only, with its task and the nursery's number."""
-    threads, nursery = _load(models), os.getpid()
+    threads, nursery = _load(models, model_dirs), os.getpid()
     ours = socket.socket(fileno=descriptor)
     while True:
         if select.select([ours], [], [], _POLL_SECONDS)[0]:
@@ -156,27 +169,25 @@ def serve(descriptor: int, models: list[str]) -> tuple[Path, int]:
             ours.send(json.dumps(["ended", pid, os.waitstatus_to_exitcode(status)]).encode())
 
 
-def _load(models: list[str]) -> int | None:
+def _load(models: list[str], model_dirs: list[str]) -> int | None:
     """Load the models on one thread, as pools of threads do not survive a fork; return how many threads torch is to have."""
-    from brainage_bids.models.inference import load_model
-    from brainage_bids.models.nets import NETS
-    from brainage_bids.models.registry import open_model
+    from brainage_bids.models.kinds import kind_of
+    from brainage_bids.models.predict import load_model
     from brainage_bids.records import BadConfiguration
 
     threads = None
-    for path in models:
+    for one in _asked(models, model_dirs):
         start = time.monotonic()
         try:
-            folder = open_model(path)
-            if folder.card.kind in NETS and threads is None:
+            if kind_of(one.folder).needs_torch and threads is None:
                 import torch
 
                 threads = torch.get_num_threads()
                 torch.set_num_threads(1)
-            load_model(folder)
-            LOGGER.info("%s loaded in %.1f s", path, time.monotonic() - start)
+            load_model(one.folder)
+            LOGGER.info("%s loaded in %.1f s", one.folder.path, time.monotonic() - start)
         except BadConfiguration as error:  # each participant will say so
-            LOGGER.info("%s not loaded: %s", path, error)
+            LOGGER.info("%s not loaded: %s", one.folder.path, error)
     return threads
 
 

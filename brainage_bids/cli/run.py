@@ -8,9 +8,11 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainage_bids import __version__
 from brainage_bids.cli.children import Outcome, run_all
@@ -19,6 +21,9 @@ from brainage_bids.cli.logs import log_to_file, log_to_stderr
 from brainage_bids.cli.options import check_folders, settings_of
 from brainage_bids.records import BadConfiguration
 from brainage_bids.settings import Settings
+
+if TYPE_CHECKING:
+    from brainage_bids.models.registry import ModelFolder
 
 NOTHING = 66
 LOGGER = logging.getLogger("brainage")
@@ -34,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """
     log_to_stderr(options.verbose)
     settings = settings_of(options)
-    inventory = find(settings)
+    inventory = find(settings, () if options.dry_run else phenotype_columns(settings))
     for problem in inventory.problems:
         LOGGER.warning("%s", problem)
     if options.dry_run:
@@ -59,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     return summarise(outcomes, len(inventory.failures), len(inventory.participants))
 
 
-def find(settings: Settings):
-    """The inventory of the dataset."""
+def find(settings: Settings, columns: Sequence[str] = ()):
+    """The inventory of the dataset, with the values of these columns of its phenotype tables."""
     from brainage_bids.bids.query import collect
     from brainage_bids.bids.reuse import parse_derivatives
 
@@ -72,26 +77,46 @@ def find(settings: Settings):
         phenotype_files=settings.phenotype,
         database_dir=settings.bids_database_dir or None,
         derivatives=parse_derivatives(settings.derivatives),
+        columns=columns,
     )
+
+
+def phenotype_columns(settings: Settings) -> tuple[str, ...]:
+    """Columns of the phenotype tables that models of the run read."""
+    from brainage_bids.models.needs import PHENOTYPE
+
+    tables = [need for folder in all_models(settings) for need in folder.card.tables if need.source == PHENOTYPE]
+    return tuple(dict.fromkeys(name for need in tables for name in need.columns))
+
+
+def all_models(settings: Settings) -> list[ModelFolder]:
+    """The models of a run and those that they need, each once."""
+    from brainage_bids.models.order import ask
+    from brainage_bids.models.registry import DEFAULT_MODEL, find_model
+
+    folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
+    everyone = [one for folder in folders for one in ask(folder, settings.model_dirs).everyone()]
+    return list({one.key: one.folder for one in everyone}.values())
 
 
 def with_models(settings: Settings) -> Settings:
     """Settings that name the models they use, each of which was opened and checked, as was the device that they ask for."""
-    from brainage_bids.models.nets import NETS
+    from brainage_bids.models.kinds import kind_of
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
     from brainage_bids.workflows.estimate import model_inputs
 
     folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
-    for folder in folders:
-        if folder.card.kind == "segment":
-            advice = "train a network of ages from it by brainage-train --init"
-            raise BadConfiguration(f"The model {folder.card.name} names structures and gives no age; {advice}.")
-        missing = [contract.key for contract in folder.card.inputs if contract.key not in model_inputs()]
+    everyone = all_models(settings)
+    for folder in everyone:
+        if not folder.card.outputs:
+            advice = "if it names structures, train a network of ages from it by brainage-train --init"
+            raise BadConfiguration(f"The model {folder.card.name} gives nothing that this app writes; {advice}.")
+        missing = [contract.key for contract in folder.card.contracts if contract.key not in model_inputs()]
         if missing:
             raise BadConfiguration(f"The model {folder.card.name} needs {', '.join(missing)}, which this app does not make.")
         for file in folder.card.files:
             folder.read(file)
-    if settings.device not in ("auto", "cpu") and any(folder.card.kind in NETS for folder in folders):
+    if settings.device not in ("auto", "cpu") and any(kind_of(folder).needs_torch for folder in everyone):
         from brainage_bids.models.network import usable_device
 
         usable_device(settings.device)

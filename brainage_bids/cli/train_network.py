@@ -204,8 +204,8 @@ def _init(options: argparse.Namespace) -> NetworkModel | SegmentModel | None:
 
 def open_start(name: str) -> NetworkModel | SegmentModel:
     """The network from which another one starts, by name or folder; BadConfiguration if there is none."""
-    from brainage_bids.models.inference import load_model
     from brainage_bids.models.network import NetworkModel
+    from brainage_bids.models.predict import load_model
     from brainage_bids.models.registry import find_model
     from brainage_bids.models.segmenter import SegmentModel
     from brainage_bids.records import BadConfiguration

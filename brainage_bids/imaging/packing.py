@@ -37,10 +37,14 @@ class Boxed:
     data : ndarray or None
         The array of the box's shape; None if the brain does not fit, because it is never cut.
     fits : bool
+    source, target : tuple of slice
+        Where the brain lay in the image, and where it lies in the box; empty without a brain.
     """
 
     data: np.ndarray | None
     fits: bool
+    source: tuple[slice, ...] = ()
+    target: tuple[slice, ...] = ()
 
 
 def scale_factor(values: np.ndarray, modality: str) -> float:
@@ -229,4 +233,4 @@ def in_box(data: np.ndarray, brain: np.ndarray, box: Sequence[int]) -> Boxed:
         source.append(slice(first, first + size[axis]))
         target.append(slice(start, start + size[axis]))
     out[tuple(target)] = np.where(brain[tuple(source)], data[tuple(source)], 0)
-    return Boxed(out, True)
+    return Boxed(out, True, tuple(source), tuple(target))

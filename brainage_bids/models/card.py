@@ -6,97 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.needs import SHA256, Age, ImageNeed, ModelNeed, Need, Output, TableNeed
 from brainage_bids.records import BadConfiguration
 
 NAME = re.compile("[a-z0-9]+")
 """Model names become the ``model-`` entity of file names."""
-SHA256 = re.compile("[0-9a-f]{64}")
-ALIGNMENTS = ("none", "rigid", "affine", "nonlinear")
-CROPS = ("none", "brain")
-
-
-@dataclass(frozen=True)
-class InputContract:
-    """One image that a model is given, and what it must look like.
-
-    Attributes
-    ----------
-    derivative : str
-        Key of the output in the name table (``modulated_smooth``), so that the file can be found.
-    entities : mapping of str to str
-        Values of the entities in that name (``{"label": "GM"}``).
-    modality : str
-        What was scanned: ``"T1w"``…
-    space : str
-        Template, or ``"T1w"`` for the scan's own, as the ``space-`` entity of the file name.
-    alignment : {"none", "rigid", "affine", "nonlinear"}
-        How the image was brought there.
-    voxel_mm : tuple of float
-        Edges of a voxel along x, y, z.
-    shape : tuple of int
-        Number of voxels.
-    affine : tuple of four tuples of float
-        Voxel index to mm, RAS.
-    intensity : str
-        What the values are, as the ``desc-`` entity of the file name.
-    crop : {"none", "brain"}
-        ``"brain"``: the array is the brain alone, in the middle of a box of `shape` that is larger than it, wherever it lay; of `affine`
-        only the edges count.
-    stripped : bool or None
-        Whether only the brain is in the image; None if that makes no difference.
-    """
-
-    derivative: str
-    entities: Mapping[str, str]
-    modality: str
-    space: str
-    alignment: str
-    voxel_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
-    affine: tuple[tuple[float, ...], ...]
-    intensity: str
-    crop: str = "none"
-    stripped: bool | None = True
-
-    def __post_init__(self) -> None:
-        if self.alignment not in ALIGNMENTS:
-            raise BadConfiguration(f"The alignment {self.alignment!r} of a model's input is none of {', '.join(ALIGNMENTS)}.")
-        if len(self.voxel_mm) != 3 or min(self.voxel_mm) <= 0 or len(self.shape) != 3 or min(self.shape) < 1:
-            grid = f"{self.voxel_mm} and {self.shape}"
-            raise BadConfiguration(f"A model's input needs three voxel edges and counts above zero, not {grid}.")
-        if len(self.affine) != 4 or any(len(row) != 4 for row in self.affine):
-            raise BadConfiguration("The affine of a model's input needs four rows of four numbers.")
-        if self.crop not in CROPS:
-            raise BadConfiguration(f"The crop {self.crop!r} of a model's input is none of {', '.join(CROPS)}.")
-
-    @property
-    def key(self) -> str:
-        """What this input is called in ``files``: the derivative and its values, ``modulated_smooth_GM``."""
-        return "_".join([self.derivative, *self.entities.values()])
-
-    @property
-    def name_values(self) -> dict[str, str]:
-        """What ``bids.names.find_derivatives`` is asked for, so that it finds such images and no others."""
-        return dict(self.entities) if self.space == "T1w" else {"space": self.space, **self.entities}
-
-
-@dataclass(frozen=True)
-class VolumeInput:
-    """Volumes that a model is given.
-
-    Attributes
-    ----------
-    derivative : str
-        Key of the table in the name table (``volumes_atlas``).
-    modality : str
-        What was scanned: ``"T1w"``…
-    names : tuple of str
-        Regions that must be in the table.
-    """
-
-    derivative: str
-    modality: str
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -230,43 +145,78 @@ class Errors:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that is known of a model; `files` maps names in its folder to their SHA-256.
+    """All that is known of a model.
 
-    A model has images (`inputs`) or volumes or both as input. `further_errors` holds what other ways of holding people out
-    found; `errors` is the one that is told first.
+    Attributes
+    ----------
+    name, kind, version, created : str
+        The last as YYYY-MM-DD.
+    needs : tuple of Need
+        What it is given: images, tables, what other models say.
+    training : Training
+    errors : Errors
+        Told first; `further_errors` holds what other ways of holding people out found.
+    files : mapping of str to str
+        Names in its folder to their SHA-256.
+    licence, citation : str
+    limits : tuple of str
+        Sentences.
+    outputs : tuple of Output
+        What it gives.
     """
 
     name: str
     kind: str
     version: str
-    created: str  # YYYY-MM-DD
-    inputs: tuple[InputContract, ...]
+    created: str
+    needs: tuple[Need, ...]
     training: Training
     errors: Errors
     files: Mapping[str, str]
     licence: str
     citation: str
-    limits: tuple[str, ...] = ()  # sentences
-    volumes: VolumeInput | None = None
+    limits: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = (Age(),)
     further_errors: tuple[Errors, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not self.inputs and self.volumes is None:
+        if not self.needs:
             raise BadConfiguration(f"The card of the model {self.name} names no input.")
-        keys = [contract.key for contract in self.inputs]
-        if len(set(keys)) < len(keys):
-            raise BadConfiguration(f"The card of the model {self.name} names an input twice: {', '.join(keys)}.")
+        for what, items in (("input", self.needs), ("output", [item for item in self.outputs if not isinstance(item, Age)])):
+            keys = [item.key for item in items]
+            if len(set(keys)) < len(keys):
+                raise BadConfiguration(f"The card of the model {self.name} names an {what} twice: {', '.join(keys)}.")
         for file, digest in self.files.items():
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file) or not SHA256.fullmatch(digest):
                 bad = f"the file {file!r}: a name and a SHA-256 are needed"
                 raise BadConfiguration(f"The card of the model {self.name} has a bad entry for {bad}.")
 
     @property
+    def contracts(self) -> tuple[InputContract, ...]:
+        """Contracts of the images that it is given."""
+        return tuple(need.contract for need in self.needs if isinstance(need, ImageNeed))
+
+    @property
+    def tables(self) -> tuple[TableNeed, ...]:
+        """Tables that it is given."""
+        return tuple(need for need in self.needs if isinstance(need, TableNeed))
+
+    @property
+    def members(self) -> tuple[ModelNeed, ...]:
+        """Models whose outputs it is given."""
+        return tuple(need for need in self.needs if isinstance(need, ModelNeed))
+
+    @property
+    def gives_age(self) -> bool:
+        """Whether an age is among its outputs."""
+        return any(isinstance(output, Age) for output in self.outputs)
+
+    @property
     def modality(self) -> str:
-        """The modalities of the inputs joined by ``+``, each once: ``T1w``, ``T1w+FLAIR``."""
-        scanned = [contract.modality for contract in self.inputs] + ([self.volumes.modality] if self.volumes else [])
-        return "+".join(dict.fromkeys(scanned))
+        """The modalities of its own images and tables joined by ``+``, each once: ``T1w``, ``T1w+FLAIR``."""
+        scanned = [need.modality for need in self.needs if not isinstance(need, ModelNeed)]
+        return "+".join(dict.fromkeys(filter(None, scanned)))
 
 
 def check_name(name: str) -> str:
@@ -298,14 +248,14 @@ def describe_errors(card: ModelCard) -> str:
     """Say in words how far the model errs, and whether it was shown to do better than a guess.
 
     >>> training = Training(("a",), 36, 36, Ages(19, 52, 33, 8), "", (1,), "cpu", "")
-    >>> contract = InputContract("t1w_mni", {"res": "1"}, "T1w", "S", "affine", (1, 1, 1), (9, 9, 9), ((1.0, 0, 0, 0),) * 4, "preproc")
+    >>> need = TableNeed("volumes", ("GM",))
     >>> errors = Errors("cross-validation", 36, mae=Measure(6.5, 5.1, 8.0), mae_guess=Measure(7.2), p_guess=0.21, permutations=999)
-    >>> describe_errors(ModelCard("m", "gpr", "1", "2026-01-01", (contract,), training, errors, {}, "CC0", "")).partition(". ")[2]
+    >>> describe_errors(ModelCard("m", "gpr", "1", "2026-01-01", (need,), training, errors, {}, "CC0", "")).partition(". ")[2]
     'Giving everybody the mean age errs by 7.2 years (paired permutation test, p = 0.21): the model is not shown to be better than that.'
     """
     errors = card.errors
-    if card.kind == "segment":
-        return f"The model {card.name} names voxels: {errors.by}."
+    if not card.gives_age:
+        return f"The model {card.name} gives no age: {errors.by}."
     if errors.mae is None:
         return f"The errors of the model {card.name} on people it had not seen are not known."
     size = _with_interval(errors.mae, 1)

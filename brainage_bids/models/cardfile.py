@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from brainage_bids.models.card import Ages, Errors, GroupError, InputContract, Measure, ModelCard, Training, VolumeInput
+from brainage_bids.models.card import Ages, Errors, GroupError, Measure, ModelCard, Training
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.kinds import KINDS
+from brainage_bids.models.needs import VOLUMES, Age, Image, ImageNeed, Map, ModelNeed, Need, Output, Table, TableNeed
 from brainage_bids.records import BadConfiguration
 
 CARD = "model.toml"
@@ -61,7 +64,8 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
         "citation": card.citation,
         "limits": list(card.limits),
         "model": {"name": card.name, "kind": card.kind, "version": card.version, "created": card.created},
-        "input": [_input_to_toml(contract) for contract in card.inputs],
+        "input": [_need_to_toml(need) for need in card.needs],
+        "output": [_output_to_toml(output) for output in card.outputs],
         "training": {
             "datasets": list(training.datasets),
             "n": training.n,
@@ -86,9 +90,6 @@ def card_to_toml(card: ModelCard) -> dict[str, Any]:
     }
     if training.minutes is not None:
         content["training"]["minutes"] = training.minutes
-    if card.volumes is not None:
-        volumes = card.volumes
-        content["volumes"] = {"derivative": volumes.derivative, "modality": volumes.modality, "names": list(volumes.names)}
     if card.further_errors:
         content["further_errors"] = [_errors_to_toml(errors) for errors in card.further_errors]
     return content
@@ -115,21 +116,24 @@ def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
     """Build a card from the content of ``model.toml``; see `read_card` for errors."""
     root = _Table("the card", content)
     model = root.table("model")
-    inputs = root.take("input", list)
+    needs = [_need_from_toml(_Table(f"[[input]] {index}", item)) for index, item in enumerate(root.take("input", list), 1)]
+    if root.has("volumes"):  # cards of 0.1 had volumes in a table of their own
+        needs.append(_volumes_from_toml(root.table("volumes")))
+    kind = model.take("kind", str)
     further = root.take("further_errors", list) if root.has("further_errors") else []
     card = ModelCard(
         name=model.take("name", str),
-        kind=model.take("kind", str),
+        kind=kind,
         version=model.take("version", str),
         created=model.take("created", str),
-        inputs=tuple(_input_from_toml(_Table(f"[[input]] {index}", item)) for index, item in enumerate(inputs, 1)),
+        needs=tuple(needs),
         training=_training_from_toml(root.table("training")),
         errors=_errors_from_toml(root.table("errors")),
         files=root.mapping("files", str),
         licence=root.take("licence", str),
         citation=root.take("citation", str),
         limits=root.items("limits", str),
-        volumes=_volumes_from_toml(root.table("volumes")) if root.has("volumes") else None,
+        outputs=_outputs(root, kind),
         further_errors=tuple(_errors_from_toml(_Table(f"[[further_errors]] {index}", item)) for index, item in enumerate(further, 1)),
     )
     model.end()
@@ -137,8 +141,14 @@ def card_from_toml(content: Mapping[str, Any]) -> ModelCard:
     return card
 
 
-def _input_to_toml(contract: InputContract) -> dict[str, Any]:
+def _need_to_toml(need: Need) -> dict[str, Any]:
+    if isinstance(need, TableNeed):
+        return {"type": "table", "source": need.source, "columns": list(need.columns), "missing": need.missing}
+    if isinstance(need, ModelNeed):
+        return {"type": "model", **vars(need)}
+    contract = need.contract
     return {
+        "type": "image",
         "derivative": contract.derivative,
         "entities": dict(contract.entities),
         "modality": contract.modality,
@@ -153,7 +163,17 @@ def _input_to_toml(contract: InputContract) -> dict[str, Any]:
     }
 
 
-def _input_from_toml(table: _Table) -> InputContract:
+def _need_from_toml(table: _Table) -> Need:
+    kind = table.take("type", str) if table.has("type") else "image"
+    readers = {"image": _image_from_toml, "table": _table_need_from_toml, "model": _model_need_from_toml}
+    if kind not in readers:
+        raise BadConfiguration(f"{table.where} is of type {kind!r}, which is none of {', '.join(readers)}.")
+    need = readers[kind](table)
+    table.end()
+    return need
+
+
+def _image_from_toml(table: _Table) -> ImageNeed:
     contract = InputContract(
         derivative=table.take("derivative", str),
         entities=table.mapping("entities", str),
@@ -167,14 +187,55 @@ def _input_from_toml(table: _Table) -> InputContract:
         crop=table.take("crop", str),
         stripped=table.take("stripped", bool) if table.has("stripped") else None,
     )
-    table.end()
-    return contract
+    return ImageNeed(contract)
 
 
-def _volumes_from_toml(table: _Table) -> VolumeInput:
-    volumes = VolumeInput(table.take("derivative", str), table.take("modality", str), table.items("names", str))
+def _table_need_from_toml(table: _Table) -> TableNeed:
+    return TableNeed(table.take("source", str), table.items("columns", str), table.take("missing", str))
+
+
+def _model_need_from_toml(table: _Table) -> ModelNeed:
+    return ModelNeed(table.take("model", str), table.take("sha256", str), table.take("output", str))
+
+
+def _volumes_from_toml(table: _Table) -> TableNeed:
+    table.take("derivative", str), table.take("modality", str)
+    need = TableNeed(VOLUMES, table.items("names", str))
     table.end()
-    return volumes
+    return need
+
+
+def _output_to_toml(output: Output) -> dict[str, Any]:
+    content = vars(output)
+    if isinstance(output, Table):
+        content = {**content, "columns": [{"name": name, **words} for name, words in output.columns.items()]}
+    return {"type": type(output).__name__.lower(), **content}
+
+
+def _outputs(root: _Table, kind: str) -> tuple[Output, ...]:
+    """Outputs of a card; those of its kind where it does not list any."""
+    if not root.has("output"):
+        return KINDS[kind].outputs if kind in KINDS else (Age(),)
+    return tuple(_output_from_toml(_Table(f"[[output]] {index}", item)) for index, item in enumerate(root.take("output", list), 1))
+
+
+def _output_from_toml(table: _Table) -> Output:
+    kind = table.take("type", str)
+    fields: dict[type, dict[str, type]] = {
+        Age: {},
+        Map: dict.fromkeys(("key", "space", "resolution", "units", "suffix", "description"), str) | {"signed": bool},
+        Table: {"key": str, "description": str},
+        Image: dict.fromkeys(("modality", "space", "resolution"), str),
+    }
+    made = {record.__name__.lower(): record for record in fields}.get(kind)
+    if made is None:
+        raise BadConfiguration(f"{table.where} is of type {kind!r}, which is none of age, map, table, image.")
+    values: dict[str, Any] = {name: table.take(name, wanted) for name, wanted in fields[made].items()}
+    if made is Table:
+        columns = [_Table(f"{table.where} columns", item) for item in table.take("columns", list)]
+        values["columns"] = {column.take("name", str): column.rest(str) for column in columns}
+    table.end()
+    return made(**values)
 
 
 def _group_from_toml(table: _Table) -> GroupError:
@@ -260,6 +321,10 @@ class _Table:
 
     def table(self, name: str) -> _Table:
         return _Table(f"[{name}]", self.take(name, dict))
+
+    def rest(self, kind: type) -> dict[str, Any]:
+        names = list(self._content)
+        return {name: self.take(name, kind) for name in names}
 
     def end(self) -> None:
         if self._content:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.bids.names import derivative_path, parse_name
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_json_object
-from brainage_bids.models.card import InputContract, ModelCard
-from brainage_bids.records import BadConfiguration, BeyondBox, UnusableInput
+from brainage_bids.models.card import ModelCard
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.records import UnusableInput, Withheld
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,44 +25,65 @@ MODALITIES = ("T1w", "T2w", "FLAIR", "swi", "cbv")
 def input_paths(card: ModelCard, out_dir: Path | str, participant_id: str, session_id: str | None) -> dict[str, Path]:
     """Where the inputs of a model lie among the outputs of a session: ``InputContract.key`` → file."""
     found = {}
-    for contract in card.inputs:
+    for contract in card.contracts:
         found[contract.key] = derivative_path(out_dir, contract.derivative, participant_id, session_id, **contract.entities)
     return found
 
 
-def check(card: ModelCard, files: Mapping[str, Path]) -> dict[str, np.ndarray]:
-    """Check every input of a model against its contract and read it.
+@dataclass(frozen=True)
+class BoxedImage:
+    """An image that fulfils a contract, and its place on the grid of its file.
 
-    Parameters
+    Attributes
     ----------
-    card : ModelCard
-        Of the model.
-    files : mapping
-        ``InputContract.key`` (``modulated_smooth_GM``) to file; further files are not looked at.
-
-    Returns
-    -------
-    dict
-        Key to the values of the image, float32.
-
-    Raises
-    ------
-    BadConfiguration
-        If an input that the model needs was not given.
-    UnusableInput
-        If a file cannot be read or differs from its contract in modality, space, alignment, voxel size, shape, affine,
-        intensity rule or skull, or holds values that are not finite, or nothing but zeros.
-    BeyondBox
-        If the contract has a box and the brain is larger.
+    data : ndarray, shape of the contract, float32
+    affine : ndarray, (4, 4)
+        Of the file.
+    shape : tuple of int
+        Of the file.
+    source, target : tuple of slice
+        Which part of the file lies in which part of `data`; empty where they are the same.
     """
-    missing = [contract.key for contract in card.inputs if contract.key not in files]
-    if missing:
-        raise BadConfiguration(f"The model {card.name} needs {', '.join(missing)}, which this run does not make.")
-    return {contract.key: check_image(contract, files[contract.key], f"the model {card.name}") for contract in card.inputs}
+
+    data: np.ndarray
+    affine: np.ndarray
+    shape: tuple[int, ...]
+    source: tuple[slice, ...] = ()
+    target: tuple[slice, ...] = ()
+
+    def to_file_grid(self, values: np.ndarray) -> np.ndarray:
+        """Bring values on the contract's grid to that of the file; 0 outside the box."""
+        import numpy as np
+
+        if not self.source:
+            return values
+        out = np.zeros(self.shape, values.dtype)
+        out[self.source] = values[self.target]
+        return out
 
 
 def check_image(contract: InputContract, path: Path | str, asker: str) -> np.ndarray:
-    """Check one image as in `check` and return its values, float32; messages say that it does not fit `asker`."""
+    """Values of an image that fulfils a contract, float32; parameters and errors as in `read_image`."""
+    return read_image(contract, path, asker).data
+
+
+def read_image(contract: InputContract, path: Path | str, asker: str) -> BoxedImage:
+    """Check an image against a contract and read it.
+
+    Parameters
+    ----------
+    contract : InputContract
+    path : Path
+    asker : str
+        What it is for; messages say that it does not fit that.
+
+    Raises
+    ------
+    UnusableInput
+        If a file cannot be read or differs from its contract in modality, space, alignment, voxel size, shape, affine,
+        intensity rule or skull, or holds values that are not finite, or nothing but zeros; `Withheld` if the contract has a box and
+        the brain is larger.
+    """
     import numpy as np
 
     path = Path(path)
@@ -76,10 +99,10 @@ def check_image(contract: InputContract, path: Path | str, asker: str) -> np.nda
         raise UnusableInput(f"{path} holds values that are not finite, so no age can be estimated; run the preprocessing again.")
     if not data.any():
         raise UnusableInput(f"{path} holds nothing but zeros, so no age can be estimated; look at the brain mask and the tissues.")
-    return _boxed(data, contract, path, asker) if contract.crop == "brain" else data
+    return _boxed(data, image.affine, contract, path, asker) if contract.crop == "brain" else BoxedImage(data, image.affine, data.shape)
 
 
-def _boxed(data: np.ndarray, contract: InputContract, path: Path, asker: str) -> np.ndarray:
+def _boxed(data: np.ndarray, affine: np.ndarray, contract: InputContract, path: Path, asker: str) -> BoxedImage:
     """The brain in the middle of the contract's box."""
     from brainage_bids.imaging.packing import extent, in_box
 
@@ -87,8 +110,9 @@ def _boxed(data: np.ndarray, contract: InputContract, path: Path, asker: str) ->
     found = in_box(data, brain, contract.shape)
     if found.data is None:
         sizes = f"{_times(extent(brain))} voxels, the box {_times(contract.shape)}"
-        raise BeyondBox(f"The brain of {path} is larger than the box of {asker} ({sizes}), and a brain is never cut; use another model.")
-    return found.data
+        words = f"The brain of {path} is larger than the box of {asker} ({sizes}), and a brain is never cut; use another model."
+        raise Withheld(words, "brain_beyond_box")
+    return BoxedImage(found.data, affine, data.shape, found.source, found.target)
 
 
 def load_image(path: Path):

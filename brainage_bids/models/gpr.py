@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainage_bids.models.card import InputContract, ModelCard
-from brainage_bids.models.contract import check
 from brainage_bids.models.features import VolumeRatio, block_means, cell_count, ratios_from_json, ratios_to_json, volume_ratios
 from brainage_bids.models.heads import arrays_under, read_heads
-from brainage_bids.models.reading import Reading, StructureReading
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.needs import VOLUMES, ImageNeed, TableNeed
+from brainage_bids.models.prediction import Estimate, Prediction
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.regressor import Regressor, regressor_from_files, regressor_to_json
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration
+
+if TYPE_CHECKING:
+    from brainage_bids.models.case import Case
 
 KIND = "gpr"
 FORMAT = 1
@@ -51,6 +53,8 @@ class GprModel:
         From scores and ratios to age.
     similarity : mapping of str to float
         For each map the lowest correlation with the training mean that counts as the same kind of map.
+    needs : tuple of ImageNeed
+        The maps as they lie among the outputs of a session; empty for a model that is not in a folder yet.
     """
 
     maps: tuple[str, ...]
@@ -65,20 +69,16 @@ class GprModel:
     ratio_sd: np.ndarray
     regressor: Regressor
     similarity: Mapping[str, float]
+    needs: tuple[ImageNeed, ...] = ()
 
-    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
-        """Check the maps against the card and estimate the brain age (``reading.AgeModel``)."""
-        cells = self.cells(check(card, files), {contract.key: contract.voxel_mm for contract in card.inputs})
-        brain_age, sd = self.predict(cells, volumes)
-        return Reading(brain_age, sd, self.unlike_training(cells))
-
-    def predict_array(self, volume: np.ndarray) -> NoReturn:
-        """Refuse: one array is not enough (``reading.AgeModel``)."""
-        raise BadConfiguration(f"A model of kind gpr reads the maps {', '.join(self.maps)} and volumes of a session, not one array.")
-
-    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
-        """Nothing: the maps are looked at as a whole."""
-        return ()
+    def predict(self, case: Case) -> Prediction:
+        """Read the maps and volumes of a case and estimate the brain age (``prediction.Model``)."""
+        images = {need.key: case.image(need) for need in self.needs}
+        cells = self.cells(images, {need.key: need.contract.voxel_mm for need in self.needs})
+        parts = dict.fromkeys(part for ratio in self.ratios for part in ratio.parts)
+        volumes = case.table(TableNeed(VOLUMES, tuple(parts))) if parts else {}
+        flags = ("input_mismatch",) if self.unlike_training(cells) else ()
+        return Prediction(Estimate(*self.age(cells, volumes)), flags=flags)
 
     def cells(self, images: Mapping[str, np.ndarray], voxel_mm: Mapping[str, tuple[float, float, float]]) -> dict[str, np.ndarray]:
         """Masked cell means, (cells in mask,) float32 each, of the maps on their fine grid."""
@@ -101,7 +101,7 @@ class GprModel:
         standard = (volume_ratios(volumes, self.ratios) - self.ratio_mean) / self.ratio_sd
         return np.concatenate([scores, standard / np.sqrt(len(self.ratios))])
 
-    def predict(self, cells: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> tuple[float, float]:
+    def age(self, cells: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> tuple[float, float]:
         """Brain age and its standard deviation in years."""
         mean, sd = self.regressor.predict(self.features(cells, volumes)[None, :])
         return float(mean[0]), float(sd[0])
@@ -195,6 +195,7 @@ def load_gpr(folder: ModelFolder) -> GprModel:
             ratio_sd=arrays["ratio_sd"],
             regressor=regressor_from_files(heads["regressor"], arrays_under(arrays, "regressor.")),
             similarity={str(key): float(value) for key, value in heads["similarity"].items()},
+            needs=tuple(need for need in folder.card.needs if isinstance(need, ImageNeed)),
         )
     except BadConfiguration:
         raise
@@ -210,13 +211,13 @@ def _check_shapes(model: GprModel, folder: ModelFolder) -> None:
     k, m = len(model.component_scale), len(model.ratios)
     first = model.regressor.arrays["coefficients" if model.regressor.kernel == "linear" else "support"]
     fits = (
-        set(model.maps) == {contract.key for contract in folder.card.inputs}
+        set(model.maps) == {contract.key for contract in folder.card.contracts}
         and set(model.similarity) == set(model.maps)
         and model.mean.shape == (cells,)
         and model.components.shape == (k, cells)
         and model.ratio_mean.shape == model.ratio_sd.shape == (m,)
         and first.shape[-1] == k + m
-        and all(block_shape(contract, model.cell_mm) == model.mask.shape for contract in folder.card.inputs)
+        and all(block_shape(contract, model.cell_mm) == model.mask.shape for contract in folder.card.contracts)
     )
     if not fits:
         raise BadConfiguration(f"The parts of the model {folder.card.name} do not fit each other or its card; get the model again.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.packing import TOP
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.preparation import Step
 from brainage_bids.records import SPACE, BadConfiguration
 

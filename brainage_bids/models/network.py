@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from brainage_bids.imaging.packing import CLIPPED_LIMIT
 from brainage_bids.models.arithmetic import exact
-from brainage_bids.models.card import InputContract, ModelCard
-from brainage_bids.models.contract import check
 from brainage_bids.models.features import block_means
 from brainage_bids.models.gpr import correlation
 from brainage_bids.models.heads import NETWORK_FORMAT, arrays_under, read_heads
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.nets.base import AgeNet
+from brainage_bids.models.prediction import Estimate, Prediction, Traced
 from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json
-from brainage_bids.models.reading import Reading, StructureReading
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration, UnusableInput
+
+if TYPE_CHECKING:
+    from brainage_bids.models.case import Case
 
 _COUNTERS = "num_batches_tracked"
 
@@ -75,16 +77,27 @@ class NetworkModel:
             return self
         return replace(self, net=self.net.to(device), device=device, precision=precision)
 
-    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
-        """Check the images against the card and estimate the brain age (``reading.AgeModel``)."""
-        images = check(card, files)
-        return self._reading([images[contract.key] for contract in self.inputs])
+    def predict(self, case: Case) -> Prediction:
+        """Read the images of a case and estimate the brain age (``prediction.Model``)."""
+        return self._prediction([case.image(ImageNeed(contract)) for contract in self.inputs])
 
-    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
-        """Nothing: the images are looked at as a whole."""
-        return ()
+    def traced(self, case: Case) -> Traced:
+        """The network with the images of a case (``prediction.Differentiable``)."""
+        images = {contract.key: case.boxed(ImageNeed(contract)) for contract in self.inputs}
+        prepared = {contract.key: prepare(images[contract.key].data, contract, self.steps) for contract in self.inputs}
+        self.net.to(self.device)
 
-    def predict_array(self, volume: np.ndarray) -> Reading:
+        def to_grid(key: str) -> Callable[[np.ndarray], np.ndarray]:
+            return lambda values: images[key].to_file_grid(prepared[key].to_grid(values))
+
+        return Traced(
+            net=self.net,
+            tensors={key: torch.from_numpy(one.data).to(self.device).requires_grad_() for key, one in prepared.items()},
+            to_grid={key: to_grid(key) for key in prepared},
+            head=lambda output: self.net.head.age(output)[0],
+        )
+
+    def predict_array(self, volume: np.ndarray) -> Prediction:
         """The brain age of an image that is already in an array.
 
         Parameters
@@ -97,7 +110,7 @@ class NetworkModel:
         UnusableInput
             If it has another shape, values that are not finite, or nothing but zeros.
         """
-        return self._reading(self._split(volume))
+        return self._prediction(self._split(volume))
 
     def features(self, volume: np.ndarray) -> np.ndarray:
         """What the network's head reads of an array, (d,) float32; parameters and errors as in `predict_array`."""
@@ -117,16 +130,17 @@ class NetworkModel:
 
     def _tensor(self, images: Sequence[np.ndarray]) -> tuple[torch.Tensor, float]:
         prepared = [prepare(image, contract, self.steps) for image, contract in zip(images, self.inputs, strict=True)]
-        tensor = torch.from_numpy(np.stack([values for values, _ in prepared]))[None]
+        tensor = torch.from_numpy(np.stack([one.data for one in prepared]))[None]
         laid = tensor.contiguous(memory_format=torch.channels_last_3d)
-        return laid.to(self.device), max(clipped for _, clipped in prepared)
+        return laid.to(self.device), max(one.clipped for one in prepared)
 
-    def _reading(self, images: Sequence[np.ndarray]) -> Reading:
+    def _prediction(self, images: Sequence[np.ndarray]) -> Prediction:
         tensor, clipped = self._tensor(images)
         with self._arithmetic():
             age, sd = self.net.head.age(self.net(tensor))
         spread = self.residual_sd if self.residual_sd is not None or sd is None else float(sd[0])
-        return Reading(float(age[0]), spread, clipped > CLIPPED_LIMIT or self._unlike(images))
+        flags = ("input_mismatch",) if clipped > CLIPPED_LIMIT or self._unlike(images) else ()
+        return Prediction(Estimate(float(age[0]), spread), flags=flags)
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -250,7 +264,7 @@ def load_network(folder: ModelFolder) -> NetworkModel:
     heads = read_heads(folder, kind, NETWORK_FORMAT)
     try:
         arrays = load_arrays(folder.path / WEIGHTS, folder.sha256, heads["arrays"])
-        by_key = {contract.key: contract for contract in folder.card.inputs}
+        by_key = {contract.key: contract for contract in folder.card.contracts}
         inputs = tuple(by_key[key] for key in heads["inputs"])
         steps = steps_from_json(heads["steps"])
         architecture = dict(heads["architecture"])

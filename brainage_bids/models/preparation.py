@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.imaging import intensity
-from brainage_bids.imaging.grids import halved
+from brainage_bids.imaging.grids import halved, spread
 from brainage_bids.imaging.packing import mode
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 BRAIN_PROBABILITY = 0.5
@@ -50,14 +50,18 @@ class Step:
         object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 
+Undo = Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass
 class _Image:
-    """An image on its way, and where it came from."""
+    """An image on its way, where it came from, and what brings arrays on its grid back there, the last step first."""
 
     data: np.ndarray
     contract: InputContract
     box: list[slice]
     clipped: float = 0.0
+    undo: list[Undo] = field(default_factory=list)
 
     def template(self, what: str, probability: float) -> np.ndarray:
         """Where the template is brain or white matter, cut as the image is."""
@@ -65,7 +69,44 @@ class _Image:
         return place >= probability
 
 
-def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -> tuple[np.ndarray, float]:
+@dataclass(frozen=True)
+class Prepared:
+    """What a network sees of an image.
+
+    Attributes
+    ----------
+    data : ndarray, float32
+        uint8 values stay whole numbers.
+    clipped : float
+        Share of voxels that were clipped.
+    undo : tuple of callable
+        What brings an array of the shape of `data` back to the contract's grid, in this order.
+    """
+
+    data: np.ndarray
+    clipped: float
+    undo: tuple[Undo, ...]
+
+    def to_grid(self, values: np.ndarray) -> np.ndarray:
+        """Values on the grid that the network sees, on the contract's grid.
+
+        Intensities are not undone. Voxels that a crop left out are 0, and where an image was halved, each voxel's value is spread
+        over the voxels that its mean was made of, by their weights, so that the sum over an array stays what it was.
+
+        Parameters
+        ----------
+        values : ndarray, shape of `data`
+
+        Returns
+        -------
+        ndarray, shape of the contract, float32
+        """
+        for step in self.undo:
+            values = step(values)
+        return np.asarray(values, dtype=np.float32)
+
+
+def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -> Prepared:
     """Do all steps.
 
     Parameters
@@ -77,8 +118,7 @@ def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -
 
     Returns
     -------
-    ndarray, float
-        float32 (uint8 values stay whole numbers), and the share of voxels that were clipped.
+    Prepared
 
     Raises
     ------
@@ -93,7 +133,7 @@ def prepare(image: np.ndarray, contract: InputContract, steps: Sequence[Step]) -
             STEPS[step.name](work, **step.values)
         except ValueError as error:
             raise UnusableInput(f"The intensities of {contract.key} cannot be scaled ({error}); look at the image.") from error
-    return np.ascontiguousarray(work.data, dtype=np.float32), work.clipped
+    return Prepared(np.ascontiguousarray(work.data, dtype=np.float32), work.clipped, tuple(reversed(work.undo)))
 
 
 def prepared_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
@@ -154,11 +194,15 @@ def _crop(image: _Image, start: Sequence[int], stop: Sequence[int]) -> None:
         slice(old.start + old.step * new.start, old.start + old.step * (new.stop - 1) + 1, old.step)
         for old, new in zip(image.box, part, strict=True)
     ]
+    outside = tuple((one.start, n - one.stop) for one, n in zip(part, image.data.shape, strict=True))
+    image.undo.append(lambda values: np.pad(values, outside))
     image.data = image.data[part]
 
 
 def _halve(image: _Image) -> None:
     image.box = [slice(old.start, old.stop, 2 * old.step) for old in image.box]
+    shape = image.data.shape
+    image.undo.append(lambda values: spread(values, shape))
     image.data = halved(image.data)
 
 
@@ -190,6 +234,7 @@ def _scale(image: _Image, by: float) -> None:
 
 
 def _flip(image: _Image, axis: int) -> None:
+    image.undo.append(lambda values: np.flip(values, axis))
     image.data = np.flip(image.data, axis)
 
 

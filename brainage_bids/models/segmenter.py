@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
 
 from brainage_bids.models.arithmetic import exact
-from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.models.heads import arrays_under, read_heads
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.nets.segment import SegmentNet, build_segmenter
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.models.preparation import Step, prepare, steps_from_json, steps_to_json
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration
+
+if TYPE_CHECKING:
+    from brainage_bids.models.case import Case
 
 KIND = "segment"
 """On the card of such a model."""
@@ -53,18 +55,10 @@ class SegmentModel:
     steps: tuple[Step, ...]
     names: tuple[str, ...]
 
-    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> NoReturn:
-        """Refuse: it gives no age."""
+    def predict(self, case: Case) -> NoReturn:
+        """Refuse: nothing of it is an output of the app (``prediction.Model``)."""
         words = f"names {len(self.names)} labels and gives no age; train one from it by brainage-train --init"
-        raise BadConfiguration(f"The model {card.name} {words}.")
-
-    def predict_array(self, volume: np.ndarray) -> NoReturn:
-        """Refuse: it gives no age; see `label_array`."""
-        raise BadConfiguration("A model of kind segment gives no age; label_array gives the labels of an array.")
-
-    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple:
-        """Nothing."""
-        return ()
+        raise BadConfiguration(f"A model of kind segment {words}.")
 
     def label_array(self, volume: np.ndarray) -> np.ndarray:
         """Labels of an image that is already in an array.
@@ -79,8 +73,8 @@ class SegmentModel:
         ndarray, uint8
             On the grid that the network sees (after crops); 0 is background, 1 the first of `names`.
         """
-        prepared, _ = prepare(np.asarray(volume, dtype=np.float32), self.inputs[0], self.steps)
-        return label_prepared(self.net, prepared, slice_axis(self.kind, self.architecture))
+        prepared = prepare(np.asarray(volume, dtype=np.float32), self.inputs[0], self.steps)
+        return label_prepared(self.net, prepared.data, slice_axis(self.kind, self.architecture))
 
 
 def slice_axis(kind: str, architecture: Mapping[str, Any]) -> int | None:
@@ -128,7 +122,7 @@ def load_segmenter(folder: ModelFolder) -> SegmentModel:
     heads = read_heads(folder, KIND, FORMAT)
     try:
         arrays = load_arrays(folder.path / WEIGHTS, folder.sha256, heads["arrays"])
-        by_key = {contract.key: contract for contract in folder.card.inputs}
+        by_key = {contract.key: contract for contract in folder.card.contracts}
         inputs = tuple(by_key[key] for key in heads["inputs"])
         steps, names = steps_from_json(heads["steps"]), tuple(map(str, heads["names"]))
         kind, architecture = str(heads["network"]), dict(heads["architecture"])

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brainage_bids.models.contract import input_paths
+from brainage_bids.bids.names import derivative_path
+from brainage_bids.models.case import Case
 from brainage_bids.models.features import spread_cells
-from brainage_bids.models.inference import estimate
+from brainage_bids.models.needs import PHENOTYPE, VOLUMES
+from brainage_bids.models.order import ask
+from brainage_bids.models.predict import predict
+from brainage_bids.models.prediction import Estimate
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.models.weights import describe_arrays, load_arrays
-from brainage_bids.records import AgeEstimate, BadConfiguration
+from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,24 +57,24 @@ def run_self_test(folder: ModelFolder) -> SelfTest:
     BadConfiguration
         If the model or its example cannot be used.
     """
-    if folder.card.kind == "segment":
-        raise BadConfiguration(f"The model {folder.card.name} names voxels and gives no age, so it carries no example; verify its files.")
+    if not folder.card.gives_age:
+        raise BadConfiguration(f"The model {folder.card.name} gives no age, so it carries no example; verify its files.")
     try:
         content = json.loads(folder.read(EXAMPLE))
         expected = float(content["brain_age"]), float(content["sd"])
         volumes = {str(name): float(value) for name, value in content["volumes"].items()}
         arrays = {}
-        if folder.card.inputs:
+        if folder.card.contracts:
             arrays = load_arrays(folder.path / EXAMPLE_ARRAYS, folder.digest(EXAMPLE_ARRAYS), content["arrays"])
         found = predict_example(folder, arrays, volumes)
     except BadConfiguration:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BadConfiguration(f"The example of the model {folder.card.name} is not as it should be ({error}).") from error
-    return SelfTest(*expected, found.brain_age, found.sd or 0.0)
+    return SelfTest(*expected, found.mean, found.sd or 0.0)
 
 
-def predict_example(folder: ModelFolder, cells: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> AgeEstimate:
+def predict_example(folder: ModelFolder, cells: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> Estimate:
     """Send cell means through the whole way of a person.
 
     Parameters
@@ -85,13 +89,20 @@ def predict_example(folder: ModelFolder, cells: Mapping[str, np.ndarray], volume
     import numpy as np
 
     with tempfile.TemporaryDirectory() as scratch:
-        files = input_paths(folder.card, scratch, "sub-example", None)
-        for contract in folder.card.inputs:
-            path = files[contract.key]
+        case = Case(
+            name="the example",
+            file_of=lambda contract: derivative_path(scratch, contract.derivative, "sub-example", **contract.entities),
+            sources={VOLUMES: lambda: volumes, PHENOTYPE: dict},
+        )
+        for contract in folder.card.contracts:
+            path = case.file_of(contract)
             path.parent.mkdir(parents=True, exist_ok=True)
             data = spread_cells(np.asarray(cells[contract.key], np.float32), contract.shape, contract.voxel_mm)
             nib.save(nib.Nifti1Image(data, np.array(contract.affine)), path)
-        return estimate(folder, files, volumes, age=None)
+        prediction = predict(ask(folder), case)
+    if prediction.age is None:
+        raise BadConfiguration(f"The example of the model {folder.card.name} gives no age ({', '.join(prediction.flags)}).")
+    return prediction.age
 
 
 def example_to_files(cells: Mapping[str, np.ndarray], volumes: Mapping[str, float]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -15,16 +15,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brainage_bids.models.card import ModelCard
+from brainage_bids.bids.structures import COLUMNS, structure_rows
+from brainage_bids.models.needs import VOLUMES, TableNeed
 from brainage_bids.models.norms import NormCurve
-from brainage_bids.models.reading import Reading, StructureReading
+from brainage_bids.models.prediction import Estimate, Prediction
 from brainage_bids.models.regressor import Regressor, contributions
-from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.records import UnusableInput
+
+if TYPE_CHECKING:
+    from brainage_bids.models.case import Case
 
 BRAIN = "brain"
 BRAIN_LABEL = "brain size"
@@ -116,11 +119,18 @@ class VolumeModel:
         """Structures whose shares are features, in the features' order; the last feature is the brain's size."""
         return tuple(structure for structure in self.model_structures if structure.used)
 
-    def read(self, card: ModelCard, files: Mapping[str, Path], volumes: Mapping[str, float]) -> Reading:
-        """Estimate the brain age from volumes alone (``reading.AgeModel``)."""
+    def predict(self, case: Case) -> Prediction:
+        """Read the volumes of a case, estimate the brain age and tell what each structure says (``prediction.Model``)."""
+        volumes = case.table(TableNeed(VOLUMES, tuple(part for structure in self.model_structures for part in structure.parts)))
+        estimate, unlike = self.age(volumes)
+        flags = ("input_mismatch",) if unlike else ()
+        return Prediction(estimate, tables={"structures": structure_rows(self.structures(volumes, case.age))}, flags=flags)
+
+    def age(self, volumes: Mapping[str, float]) -> tuple[Estimate, bool]:
+        """The brain age from volumes, mm³ by the name of a region, and whether a feature lies outside of all training people."""
         raw = log_shares(map_volumes(volumes, self.model_structures), self.model_structures)
         mean, sd = self.regressor.predict(self.standardise(raw)[None, :])
-        return Reading(float(mean[0]) + self.offset, float(sd[0]), self.unlike_training(raw))
+        return Estimate(float(mean[0]) + self.offset, float(sd[0])), self.unlike_training(raw)
 
     def standardise(self, raw: np.ndarray) -> np.ndarray:
         """Features as the regressor takes them, from those of `log_shares`."""
@@ -141,26 +151,33 @@ class VolumeModel:
         years = contributions(self.regressor, np.zeros_like(raw), self.standardise(raw))
         return dict(zip([*(structure.name for structure in self.used), BRAIN], map(float, years), strict=True))
 
-    def predict_array(self, volume: np.ndarray) -> NoReturn:
-        """Refuse: it looks at no image (``reading.AgeModel``)."""
-        raise BadConfiguration("A model of kind volumes reads the volumes of a session's structures, not an array.")
+    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[dict[str, float | str | None], ...]:
+        """A row a used structure and one of the brain as a whole, with the columns of ``kinds.STRUCTURES``.
 
-    def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[StructureReading, ...]:
-        """A reading a used structure and one of the brain as a whole (``reading.AgeModel``)."""
+        Parameters
+        ----------
+        volumes : mapping
+            mm³ by the name of a region.
+        age : float or None
+            Years; it chooses the norms and nothing else.
+        """
         mapped = map_volumes(volumes, self.model_structures)
         measured = {structure.name: sum(volumes[part] for part in structure.parts) for structure in self.model_structures}
         inside = [structure.name for structure in self.model_structures if structure.in_brain]
         brain = sum(mapped[name] for name in inside)
         years = self.contributions(volumes)
-        readings = []
+        rows = []
         for structure in self.used:
             name = structure.name
             norm = self.norms[name].at(age) if age is not None and name in self.norms else None
-            low, middle, high = norm or (None, None, None)
             share = 100 * mapped[name] / brain
-            readings.append(StructureReading(name, structure.label, measured[name], mapped[name], share, low, middle, high, years[name]))
+            rows.append(_row(name, structure.label, measured[name], mapped[name], share, *(norm or (None, None, None)), years[name]))
         whole = sum(measured[name] for name in inside)
-        return (*readings, StructureReading(BRAIN, BRAIN_LABEL, whole, brain, None, None, None, None, years[BRAIN]))
+        return (*rows, _row(BRAIN, BRAIN_LABEL, whole, brain, None, None, None, None, years[BRAIN]))
+
+
+def _row(*values: float | str | None) -> dict[str, float | str | None]:
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def map_volumes(volumes: Mapping[str, float], structures: tuple[Structure, ...]) -> dict[str, float]:

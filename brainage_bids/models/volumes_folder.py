@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.models.heads import arrays_under, read_heads
+from brainage_bids.models.needs import VOLUMES
 from brainage_bids.models.norms import read_norms
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 from brainage_bids.models.regressor import regressor_from_files, regressor_to_json
@@ -91,10 +92,9 @@ def _check(model: VolumeModel, folder: ModelFolder) -> None:
     d = len(model.used) + 1
     first = model.regressor.arrays["coefficients" if model.regressor.kernel == "linear" else "support"]
     names = {part for structure in model.model_structures for part in structure.parts}
-    given = folder.card.volumes
+    given = {name for need in folder.card.tables if need.source == VOLUMES for name in need.columns}
     fits = (
-        given is not None
-        and names == set(given.names)
+        names == given
         and any(structure.in_brain for structure in model.model_structures)
         and all(values.shape == (d,) for values in (model.centre, model.spread, model.low, model.high))
         and first.shape[-1] == d

@@ -155,7 +155,7 @@ def _write(table: ImageTable, steps: Sequence[Step], target: Path, dtype: str, a
             for row, path in enumerate(table.paths):
                 try:
                     raw = check_image(table.contract, path, "the images of the other people")
-                    values, _ = prepare(raw, table.contract, steps)
+                    values = prepare(raw, table.contract, steps).data
                     packed, scale = _packed(values, dtype, path)
                 except UnusableInput as error:
                     reasons[row] = str(error)

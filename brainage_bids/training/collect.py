@@ -13,9 +13,9 @@ import numpy as np
 from brainage_bids.bids.names import derivative_path, find_derivatives, with_prefix
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.tables import Table, is_missing, read_json_object, read_tsv
-from brainage_bids.models.card import InputContract
 from brainage_bids.models.contract import check_image, contract_of_image
 from brainage_bids.models.features import CELL_MM, VolumeRatio, block_means, read_volumes, usable_ratios, volume_ratios
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.records import SPACE, BadConfiguration, BadDataset, UnusableInput
 
 LABELS = ("GM", "WM")

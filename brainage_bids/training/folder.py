@@ -17,6 +17,7 @@ from brainage_bids.bids.sink import partial_folder, sweep_folders, write_atomic
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
 from brainage_bids.models.cardfile import CARD, card_text
 from brainage_bids.models.gpr import KIND, GprModel, gpr_to_files
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.selftest import EXAMPLE, EXAMPLE_ARRAYS, example_to_files, predict_example
 from brainage_bids.models.weights import pack_arrays, sha256_of_bytes
@@ -60,7 +61,7 @@ def make_card(data: TrainingData, validation: CrossValidation, about: About, fil
         kind=KIND,
         version=about.version,
         created=about.created,
-        inputs=data.contracts,
+        needs=tuple(map(ImageNeed, data.contracts)),
         training=Training(
             datasets=data.datasets,
             n=data.n_people,
@@ -178,7 +179,7 @@ def _write_files(folder: Path, model: GprModel, data: TrainingData, validation: 
     }
     card = make_card(data, validation, about, files)
     expected = predict_example(ModelFolder(folder, card), example_arrays, volumes)
-    content.update(brain_age=expected.brain_age, sd=expected.sd)
+    content.update(brain_age=expected.mean, sd=expected.sd)
     card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(content))})
     write_bytes(folder / CARD, card_text(card).encode())
     return card

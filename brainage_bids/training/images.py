@@ -14,8 +14,8 @@ from brainage_bids.bids.names import find_derivatives, with_prefix
 from brainage_bids.bids.phenotype import load_phenotype
 from brainage_bids.bids.tables import Table, is_missing, read_tsv
 from brainage_bids.imaging.packing import box_of
-from brainage_bids.models.card import InputContract
 from brainage_bids.models.contract import contract_of_image
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
 from brainage_bids.training.collect import Session, dataset_name, reason_by_age, reason_by_quality, visits_of

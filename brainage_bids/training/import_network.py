@@ -14,6 +14,7 @@ from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training
 from brainage_bids.models.foreign import mrinet_from_keras, read_keras, read_sfcn
 from brainage_bids.models.inputs import NetInput, net_input, with_box
 from brainage_bids.models.keras_plan import read_plan
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.network import NetworkModel, load_state, make_network
 from brainage_bids.models.preparation import prepared_shape
 from brainage_bids.models.registry import ModelFolder
@@ -157,7 +158,7 @@ def _card(kind: str, place: NetInput, about: About, origin: Origin, limits: tupl
         kind=kind,
         version=about.version,
         created=about.created,
-        inputs=(place.contract,),
+        needs=(ImageNeed(place.contract),),
         training=Training(
             datasets=(origin.datasets,),
             n=origin.n,

@@ -11,6 +11,7 @@ import numpy as np
 
 from brainage_bids import __version__
 from brainage_bids.models.card import Errors, ModelCard, Training
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.training.cache import Cache
 from brainage_bids.training.folder import EXAMPLE_PEOPLE, About, describe_ages, measure
@@ -129,7 +130,7 @@ def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seed
         kind=setup.kind,
         version=about.version,
         created=about.created,
-        inputs=(setup.place.contract,),
+        needs=(ImageNeed(setup.place.contract),),
         training=Training(
             datasets=table.datasets,
             n=table.n_people,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from brainage_bids.models.card import InputContract, ModelCard
+from brainage_bids.models.card import ModelCard
 from brainage_bids.models.cardfile import CARD, card_text
 from brainage_bids.models.features import block_means
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.network import NetworkModel, network_to_files
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.selftest import EXAMPLE, EXAMPLE_ARRAYS, example_to_files, predict_example
@@ -64,7 +65,7 @@ def write_network(
         }
         card = make_card(files)
         expected = predict_example(ModelFolder(folder, card), example_arrays, {})
-        content.update(brain_age=expected.brain_age, sd=expected.sd or 0.0)
+        content.update(brain_age=expected.mean, sd=expected.sd or 0.0)
         card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(content))})
         write_bytes(folder / CARD, card_text(card).encode())
         return card

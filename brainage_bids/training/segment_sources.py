@@ -16,7 +16,7 @@ import torch
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sink_json, write_atomic
 from brainage_bids.imaging.transforms import read_forward
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.label_sets import LESION, LabelSet
 from brainage_bids.models.preparation import Step, placed, prepare
@@ -140,7 +140,7 @@ class PaintedSource:
         """See `Source`."""
         contract, steps = placed(self.place.contract, self.place.steps)
         image, codes = paint(self._maps[row % len(self._maps)], contract.shape, np.array(contract.affine), self.how, generator)
-        prepared, _ = prepare(image, contract, steps)
+        prepared = prepare(image, contract, steps).data
         return prepared, self.table[labels_as_prepared(codes, steps)]
 
     def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from brainage_bids import __version__
-from brainage_bids.models.card import Ages, Errors, InputContract, ModelCard, Training
+from brainage_bids.models.card import Ages, Errors, ModelCard, Training
 from brainage_bids.models.cardfile import CARD, card_text
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.label_sets import LabelSet
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.nets.segment import build_segmenter
 from brainage_bids.models.network import make_network
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
@@ -219,7 +221,8 @@ def _card(trained: TrainedSegmenter, setup: SegmentSetup, about: About, datasets
         kind=KIND,
         version=about.version,
         created=about.created,
-        inputs=(contract,),
+        needs=(ImageNeed(contract),),
+        outputs=(),
         training=Training(
             datasets=tuple(datasets),
             n=n,

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from brainage_bids import __version__
-from brainage_bids.models.card import ModelCard, Training, VolumeInput, check_name
+from brainage_bids.models.card import ModelCard, Training, check_name
 from brainage_bids.models.cardfile import CARD, card_text
+from brainage_bids.models.kinds import KINDS
+from brainage_bids.models.needs import VOLUMES, TableNeed
 from brainage_bids.models.norms import NORMS, NormCurve, norms_to_json
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.selftest import EXAMPLE, predict_example
@@ -166,7 +168,7 @@ def write_volume_files(
     }
     card = make_card(files)
     expected = predict_example(ModelFolder(folder, card), {}, example)
-    content = {"volumes": dict(example), "brain_age": expected.brain_age, "sd": expected.sd}
+    content = {"volumes": dict(example), "brain_age": expected.mean, "sd": expected.sd}
     card = replace(card, files={**files, EXAMPLE: write_bytes(folder / EXAMPLE, json_bytes(content))})
     write_bytes(folder / CARD, card_text(card).encode())
     return card
@@ -193,7 +195,8 @@ def _card(
         kind=KIND,
         version=about.version,
         created=about.created,
-        inputs=(),
+        needs=(TableNeed(VOLUMES, names),),
+        outputs=KINDS[KIND].outputs,
         training=Training(
             datasets=(dataset,),
             n=len(table.ages),
@@ -211,7 +214,6 @@ def _card(
         licence=about.licence,
         citation=about.citation,
         limits=(*_limits(trained), *about.limits),
-        volumes=VolumeInput("volumes_atlas", "T1w", names),
         further_errors=tuple(item.to_card() for item in held_out[:-1]),
     )
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from brainage_bids.bids.names import derivative_path, find_derivatives
-from brainage_bids.bids.sink import sidecar_path, sink_table
+from brainage_bids.bids.names import derivative_path
+from brainage_bids.bids.sink import sink_table
 from brainage_bids.records import FLAGS, OTHER_MODALITIES, Session
 from brainage_bids.workflows.other_session import other_outputs
 from brainage_bids.workflows.stages import STAGES, Output, read_sidecar
 
 if TYPE_CHECKING:
-    from brainage_bids.models.reading import StructureReading
-    from brainage_bids.models.registry import ModelFolder
+    from brainage_bids.models.order import Asked
 
 
 def estimate_session(session: Session, plan) -> bool:
-    """Write ``B_brainage.tsv``, and the structures of models that look at them, unless they already hold what would be written.
+    """Ask every model of the run, and write ``B_brainage.tsv`` and their tables, maps and images.
 
     Returns
     -------
     bool
-        Whether anything was written.
+        Whether a row, table or map is another than before.
 
     Raises
     ------
@@ -33,47 +31,42 @@ def estimate_session(session: Session, plan) -> bool:
         If a model gives no number for this person. One that looks at a FLAIR or SWI that is not there gives a row without an age.
     """
     from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
-    from brainage_bids.models.features import read_volumes
-    from brainage_bids.models.inference import estimate, read_structures
+    from brainage_bids.models.case import session_case
+    from brainage_bids.models.predict import estimate_of, predict
+    from brainage_bids.workflows.model_outputs import discard_outputs, write_outputs
 
     path = derivative_path(plan.out_dir, "brainage", session.participant_id, session.session_id)
-    folders = _models(plan)
-    files = input_files(session, plan.out_dir)
-    tables = [derivative_path(plan.out_dir, key, session.participant_id, session.session_id) for key in ("volumes", "volumes_atlas")]
-    volumes = read_volumes(*tables)
-    how = {"device": plan.device, "precision": plan.precision}
+    asked = asked_models(plan)
+    case = session_case(plan.out_dir, session.participant_id, session.session_id, age=session.age, phenotype=session.phenotype)
+    predictions = [predict(one, case, device=plan.device, precision=plan.precision) for one in asked]
     rows = estimate_rows(
         session,
         [
-            estimate(folder, files, volumes, age=session.age, sex=session.sex, quality_flags=flags, **how)
-            for folder in folders
-            for flags in [quality_flags(session, plan.out_dir, {contract.modality for contract in folder.card.inputs})]
+            estimate_of(one, prediction, age=session.age, quality_flags=quality_flags(session, plan.out_dir, one.modalities))
+            for one, prediction in zip(asked, predictions, strict=True)
+            if one.folder.card.gives_age
         ],
     )
-    readings = {folder.card.name: read_structures(folder, volumes, session.age) for folder in folders}
-    written = write_structures(session, plan.out_dir, readings)
+    changed = discard_outputs(session, plan.out_dir, [one.folder.card.name for one in asked])
+    for one, prediction in zip(asked, predictions, strict=True):
+        changed |= bool(write_outputs(session, plan.out_dir, one.folder, prediction))
     if path.is_file() and read_rows(path) == rows:
-        return written
+        return changed
     sink_table(rows, path, COLUMNS)
     return True
 
 
-def waits_for_others(plan) -> bool:
-    """Whether a model of the run looks at a FLAIR or SWI, so that they come before the estimate."""
-    from brainage_bids.models.inference import needs_others
-
-    return any(needs_others(folder) for folder in _models(plan))
-
-
-def _models(plan) -> list[ModelFolder]:
+def asked_models(plan) -> list[Asked]:
+    """The models of a run with all that they need, those that others of the run need before them."""
+    from brainage_bids.models.order import ask
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
 
-    return [find_model(name, plan.model_dirs) for name in (plan.models or (DEFAULT_MODEL,))]
+    return [ask(find_model(name, plan.model_dirs), plan.model_dirs) for name in (plan.models or (DEFAULT_MODEL,))]
 
 
-def input_files(session: Session, out_dir) -> dict[str, Path]:
-    """Where the images lie, or would lie, that a model may look at, by ``InputContract.key``."""
-    return {key: output.path(out_dir, session) for key, output in model_inputs(tuple(session.scans)).items()}
+def waits_for_others(plan) -> bool:
+    """Whether a model of the run looks at a FLAIR or SWI, so that they come before the estimate."""
+    return any(one.modalities & set(OTHER_MODALITIES) for one in asked_models(plan))
 
 
 def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Output]:
@@ -82,40 +75,6 @@ def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Ou
     for modality in (modality for modality in OTHER_MODALITIES if modality in modalities):
         outputs += [other_outputs(modality)[key] for key in ("packed", "packed_mni")]
     return {"_".join([output.key, *(value for _, value in output.entities)]): output for output in outputs}
-
-
-def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:
-    """Write ``B_model-M_desc-structures_brainage.tsv`` of each model that looks at structures, and remove those of other models.
-
-    Parameters
-    ----------
-    session : Session
-    out_dir : Path
-    readings : mapping
-        Name of each model of the run to what structures say to it; empty for kinds that do not look at structures.
-
-    Returns
-    -------
-    bool
-        Whether a table was written or removed.
-    """
-    from brainage_bids.bids.structures import COLUMNS, read_structure_rows, structure_rows
-
-    changed = False
-    for found in find_derivatives(out_dir, "structures", session.participant_id, session.session_id):
-        if found.session_id == session.session_id and not readings.get(found.entities["model"]):
-            found.path.unlink()
-            sidecar_path(found.path).unlink(missing_ok=True)
-            changed = True
-    for model, structures in readings.items():
-        if not structures:
-            continue
-        path = derivative_path(out_dir, "structures", session.participant_id, session.session_id, model=model)
-        rows = structure_rows(map(vars, structures))
-        if not path.is_file() or read_structure_rows(path) != rows:
-            sink_table(rows, path, COLUMNS)
-            changed = True
-    return changed
 
 
 def quality_flags(session: Session, out_dir, modalities: Collection[str] = ()) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def process_participant(participant, plan):
     if what == "hogs":  # a library that never lets go of the interpreter
         ctypes.PyDLL(None).sleep(60)
     if what == "estimates":
-        from brainage_bids.models.inference import load_model
+        from brainage_bids.models.predict import load_model
         from brainage_bids.models.registry import open_model
         (plan.out_dir / f"{name}.loaded").write_text(str(os.getpid()))
         load_model(open_model(plan.models[0]))

@@ -7,7 +7,7 @@ import torch
 
 from brainage_bids.cli.models import main
 from brainage_bids.models import fetch, load_model
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.preparation import Step
@@ -48,8 +48,8 @@ def test_import_sfcn(sfcn_file, tmp_path, capsys):
     image = np.random.default_rng(0).random((9, 12, 8), dtype=np.float32)
     with torch.no_grad():
         age, sd = net.head.age(net(torch.from_numpy(image / image.mean())[None, None]))
-    reading = load_model(tmp_path / "theirs").predict_array(image)
-    assert (reading.brain_age, reading.sd) == (pytest.approx(float(age), abs=1e-4), pytest.approx(float(sd), abs=1e-4))
+    reading = load_model(tmp_path / "theirs").predict_array(image).age
+    assert (reading.mean, reading.sd) == (pytest.approx(float(age), abs=1e-4), pytest.approx(float(sd), abs=1e-4))
     assert main(["verify", str(tmp_path / "theirs")]) == 0
     assert main(["self-test", str(tmp_path / "theirs")]) == 0
     assert main(["show", str(tmp_path / "theirs")]) == 0
@@ -59,7 +59,7 @@ def test_import_sfcn(sfcn_file, tmp_path, capsys):
     assert main(again) == 78
     assert "already holds a model" in capsys.readouterr().err
     assert main([*again, "--overwrite", "--first-bin", "20"]) == 0
-    assert load_model(tmp_path / "theirs").predict_array(image).brain_age == pytest.approx(float(age) - 22, abs=1e-4)
+    assert load_model(tmp_path / "theirs").predict_array(image).age.mean == pytest.approx(float(age) - 22, abs=1e-4)
 
 
 def test_import_of_a_keras_file(tmp_path, capsys):
@@ -71,8 +71,8 @@ def test_import_of_a_keras_file(tmp_path, capsys):
             group["0"], group["1"] = generator.normal(size=shape), generator.normal(size=shape[-1])
     words = ["--train-ages", "18", "82", "--train-n", "9", "--rmse", "5", "--to", str(tmp_path / "theirs")]
     assert main(["import", str(path), "--kind", "mrinet", *words]) == 0
-    reading = load_model(tmp_path / "theirs").predict_array(generator.random((9, 12, 8), dtype=np.float32))
-    assert np.isfinite(reading.brain_age)
+    reading = load_model(tmp_path / "theirs").predict_array(generator.random((9, 12, 8), dtype=np.float32)).age
+    assert np.isfinite(reading.mean)
     assert reading.sd == 5.0
     assert main(["import", str(path), "--kind", "sfcn", *words, "--overwrite"]) == 78
     assert "plain weights" in capsys.readouterr().err

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from brainage_bids.cli.models import main
-from brainage_bids.models.card import InputContract
 from brainage_bids.models.cardfile import card_text, read_card
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.weights import sha256_of_bytes
 from brainage_bids.training.collect import TrainingData
 from brainage_bids.training.evaluate import cross_validate, train_model

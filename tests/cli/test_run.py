@@ -19,6 +19,7 @@ from brainage_bids.cli.parser import build_parser
 from brainage_bids.cli.run import summarise
 from brainage_bids.models.card import Ages, Errors, ModelCard, Training
 from brainage_bids.models.inputs import INPUTS
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.records import Failure
 from brainage_bids.settings import Settings
@@ -56,7 +57,7 @@ def network(tmp_path):
 
     def make(contract):
         training = Training(("none",), 1, 1, Ages(20.0, 80.0), "none", (), "cpu", "x")
-        about = ("toy", "resnet", "1", "2026-01-01", (contract,), training, Errors("none", 0))
+        about = ("toy", "resnet", "1", "2026-01-01", (ImageNeed(contract),), training, Errors("none", 0))
         net, architecture = make_network("resnet", [contract], (), {"widths": (2, 2, 2, 2, 2), "hidden": 3})
         model = NetworkModel("resnet", architecture, net.eval(), (contract,), (), 5.0)
         return write_network(tmp_path / "toy", model, lambda files: ModelCard(*about, dict(files), "CC0-1.0", "nobody", ()))

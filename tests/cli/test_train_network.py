@@ -17,7 +17,6 @@ from brainage_bids.cli.train import main
 from brainage_bids.models import load_model
 from brainage_bids.models.cardfile import read_card
 from brainage_bids.models.contract import input_paths
-from brainage_bids.models.inference import estimate
 from brainage_bids.models.inputs import net_input
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
@@ -61,7 +60,7 @@ def rows_of(path):
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
 
-def test_from_derivatives_to_a_model_that_the_app_uses(people, tmp_path, capsys):
+def test_from_derivatives_to_a_model_that_the_app_uses(people, tmp_path, capsys, estimate):
     out = tmp_path / "models" / "toy"
     words = ["--split-parts", "--runs", "2", "--export-features", "--where", "group == 'control'", "--licence", "CC0-1.0"]
     assert run(people, out, "resnet", *words) == 0

@@ -120,10 +120,10 @@ def test_the_folder_of_a_segmentation(cohort, tmp_path, capsys):
     with pytest.raises(BadConfiguration, match="gives no age"):
         with_models(Settings(bids_dir=".", out_dir=".", work_dir=".", models=(str(tmp_path / "seg"),)))
     with pytest.raises(BadConfiguration, match="gives no age"):
-        model.read(card, {}, {})
+        model.predict(None)
     with pytest.raises(BadConfiguration, match="carries no example"):
         run_self_test(open_model(tmp_path / "seg"))
-    assert "names voxels: mean Dice 0." in describe_errors(card)
+    assert "gives no age: mean Dice 0." in describe_errors(card)
     # the same command again: a finished checkpoint
     assert segment(cohort, tmp_path / "seg", *words, "--overwrite") == 0
     assert "epoch" not in capsys.readouterr().err

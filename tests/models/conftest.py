@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training
 from brainage_bids.models.features import block_means, spread_cells
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.training.collect import TrainingData
 from brainage_bids.training.evaluate import cross_validate, train_model
@@ -103,5 +105,5 @@ def card() -> ModelCard:
     training = Training(("doi:10.0/x",), 36, 36, ages, "nested", (1, 2), "cpu", "brainage_bids 0", **about)
     errors = Errors("nested", 36, mae=Measure(6.5, 5.0, 8.0), r=Measure(0.3), p_guess=0.2, permutations=999, coverage=0.94)
     files = {"weights.safetensors": "a" * 64, "heads.json": "b" * 64}
-    inputs = contract("GM"), contract("WM")
+    inputs = ImageNeed(contract("GM")), ImageNeed(contract("WM"))
     return ModelCard("toy", "gpr", "1", "2026-01-01", inputs, training, errors, files, "CC0-1.0", "Somebody 2026", ("One.", "Two."))

@@ -28,7 +28,7 @@ def spied(contract):
 
 def test_an_estimate_is_in_float32_and_leaves_torch_as_it_was(card):
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
-    contract = card.inputs[0]
+    contract = card.contracts[0]
     net, spy = spied(contract)
     model = NetworkModel("mrinet", {}, net, (contract,), ())
     image = torch.rand(contract.shape).numpy()
@@ -39,13 +39,13 @@ def test_an_estimate_is_in_float32_and_leaves_torch_as_it_was(card):
 
 
 def test_predictions_for_people_held_out_are_too(card):
-    net, spy = spied(card.inputs[0])
+    net, spy = spied(card.contracts[0])
 
     class Toy:
         ages = (30.0,)
 
         def images(self, rows):
-            return torch.rand(len(rows), 1, *card.inputs[0].shape)
+            return torch.rand(len(rows), 1, *card.contracts[0].shape)
 
     predict(net, Toy(), [0])
     assert spy.seen == [(False, True)]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from brainage_bids.models.card import Measure, ModelCard, describe_errors
 from brainage_bids.models.cardfile import card_from_toml, card_text, card_to_toml, read_card
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.records import BadConfiguration
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -86,7 +87,7 @@ def test_a_wrong_field_is_refused(card, path, value, words):
 
 def test_same_input_twice_is_refused(card):
     with pytest.raises(BadConfiguration, match="twice"):
-        replace(card, inputs=(card.inputs[0],) * 2)
+        replace(card, needs=(card.needs[0],) * 2)
 
 
 @pytest.mark.parametrize("content", [b"[model", b"\xff\xfe"])
@@ -114,6 +115,6 @@ def test_words_follow_the_numbers(card: ModelCard):
 
 
 def test_modality_is_joined(card):
-    flair = replace(card.inputs[1], modality="FLAIR")
+    flair = replace(card.contracts[1], modality="FLAIR")
     assert card.modality == "T1w"
-    assert replace(card, inputs=(card.inputs[0], flair)).modality == "T1w+FLAIR"
+    assert replace(card, needs=(card.needs[0], ImageNeed(flair))).modality == "T1w+FLAIR"

@@ -27,7 +27,7 @@ def test_whole_model_is_pca_and_ridge(data):
     new = np.hstack([pca.transform(maps[:3] * 1.1) / scale, standard[:3]])
     for row in range(3):
         cells = {key: values[row][model.mask] * np.float32(1.1) for key, values in data.cells.items()}
-        assert model.predict(cells, data.volumes[row])[0] == pytest.approx(ridge.predict(new)[row], abs=1e-4)
+        assert model.age(cells, data.volumes[row])[0] == pytest.approx(ridge.predict(new)[row], abs=1e-4)
 
 
 def test_files_and_back(folder, trained, data):
@@ -35,7 +35,7 @@ def test_files_and_back(folder, trained, data):
     again = load_gpr(folder)
     for row in range(4):
         cells = {key: values[row][model.mask] for key, values in data.cells.items()}
-        assert again.predict(cells, data.volumes[row]) == model.predict(cells, data.volumes[row])
+        assert again.age(cells, data.volumes[row]) == model.age(cells, data.volumes[row])
     assert again.components.dtype == np.float16
     assert again.similarity == model.similarity
 
@@ -45,7 +45,7 @@ def test_half_precision_costs_little(data):
     half, full = fit_model(data, choice), fit_model(data, choice, dtype=np.float64)
     for row in range(len(data.ages)):
         cells = {key: values[row][half.mask] for key, values in data.cells.items()}
-        assert half.predict(cells, data.volumes[row])[0] == pytest.approx(full.predict(cells, data.volumes[row])[0], abs=0.02)
+        assert half.age(cells, data.volumes[row])[0] == pytest.approx(full.age(cells, data.volumes[row])[0], abs=0.02)
 
 
 def test_maps_of_another_kind_are_noticed(trained, data):
@@ -94,8 +94,3 @@ def test_heads_that_are_no_json(folder):
     card = replace(folder.card, files={**folder.card.files, "heads.json": sha256_of_bytes(b"{")})
     with pytest.raises(BadConfiguration, match="JSON"):
         load_gpr(replace(folder, card=card))
-
-
-def test_no_array_is_enough(folder):
-    with pytest.raises(BadConfiguration, match="reads the maps modulated_smooth_GM, modulated_smooth_WM and volumes"):
-        load_gpr(folder).predict_array(np.ones((3, 3, 3)))

@@ -20,9 +20,9 @@ from brainage_bids.training.network_folder import write_network
 
 @pytest.fixture
 def folder(tmp_path, card):
-    net, architecture = make_network("mrinet", card.inputs[:1], (), {"widths": (2, 3), "hidden": 5})
-    model = NetworkModel("mrinet", architecture, net.eval(), card.inputs[:1], (), 4.0)
-    return write_network(tmp_path / "m", model, lambda files: replace(card, kind="mrinet", inputs=card.inputs[:1], files=dict(files)))
+    net, architecture = make_network("mrinet", card.contracts[:1], (), {"widths": (2, 3), "hidden": 5})
+    model = NetworkModel("mrinet", architecture, net.eval(), card.contracts[:1], (), 4.0)
+    return write_network(tmp_path / "m", model, lambda files: replace(card, kind="mrinet", needs=card.needs[:1], files=dict(files)))
 
 
 def with_file(folder, name, content):

@@ -7,7 +7,6 @@ import torch
 
 from brainage_bids.models import load_model
 from brainage_bids.models.contract import input_paths
-from brainage_bids.models.inference import estimate
 from brainage_bids.models.nets import NETS
 from brainage_bids.models.network import NetworkModel, load_state, make_network, middle_slices
 from brainage_bids.models.preparation import Step
@@ -33,11 +32,11 @@ def write(tmp_path, card):
 
     def make(kind, residual_sd=4.0, **more):
         torch.manual_seed(1)
-        inputs = card.inputs[:1]
+        inputs = card.contracts[:1]
         net, architecture = make_network(kind, inputs, STEPS, SMALL[kind])
         net.head.start_at(40.0)
         model = NetworkModel(kind, architecture, net.eval(), inputs, STEPS, residual_sd, **more)
-        make_card = lambda files: replace(card, kind=kind, name=kind, inputs=inputs, files=dict(files))  # noqa: E731
+        make_card = lambda files: replace(card, kind=kind, name=kind, needs=card.needs[:1], files=dict(files))  # noqa: E731
         return write_network(tmp_path / kind, model, make_card), model
 
     return make
@@ -48,18 +47,18 @@ def image(card, tmp_path):
     """A file that fulfils the contract, and its array."""
     path = input_paths(card, tmp_path / "out", "sub-01", None)["modulated_smooth_GM"]
     path.parent.mkdir(parents=True)
-    data = np.random.default_rng(0).random(card.inputs[0].shape, dtype=np.float32)
-    nib.save(nib.Nifti1Image(data, np.array(card.inputs[0].affine)), path)
+    data = np.random.default_rng(0).random(card.contracts[0].shape, dtype=np.float32)
+    nib.save(nib.Nifti1Image(data, np.array(card.contracts[0].affine)), path)
     return {"modulated_smooth_GM": path}, data
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_the_app_and_an_array_give_one_age(kind, write, image):
+def test_the_app_and_an_array_give_one_age(kind, write, image, estimate):
     folder, model = write(kind)
     files, data = image
     found = estimate(folder.path, files, {}, age=40.0)
-    reading = load_model(folder.path).predict_array(data)
-    assert (reading.brain_age, reading.sd) == (found.brain_age, found.sd)
+    reading = load_model(folder.path).predict_array(data).age
+    assert (reading.mean, reading.sd) == (found.brain_age, found.sd)
     assert found.low < found.brain_age < found.high
     top = np.sort(data[1:14, :, 2:16].ravel())[-round(0.01 * 13 * 18 * 14) :].mean()
     with torch.no_grad():
@@ -75,11 +74,11 @@ def test_features_are_what_the_head_reads(write, image):
     assert features.shape == (5,)
     with torch.no_grad():
         age = model.net.head(torch.from_numpy(features)[None])
-    assert float(age) == pytest.approx(model.predict_array(image[1]).brain_age, abs=1e-5)
+    assert float(age) == pytest.approx(model.predict_array(image[1]).age.mean, abs=1e-5)
 
 
-def test_spread_of_the_bins_or_none(write, image):
-    soft = load_model(write("sfcn", residual_sd=None)[0]).predict_array(image[1])
+def test_spread_of_the_bins_or_none(write, image, estimate):
+    soft = load_model(write("sfcn", residual_sd=None)[0]).predict_array(image[1]).age
     assert 1 < soft.sd < 12
     folder, _ = write("resnet", residual_sd=None)
     found = estimate(folder, image[0], {}, age=40.0)
@@ -97,20 +96,20 @@ def test_a_model_is_loaded_once_and_again_when_it_changed(write, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_bfloat16_is_of_the_convolutions_and_not_of_the_age(kind, write, image):
+def test_bfloat16_is_of_the_convolutions_and_not_of_the_age(kind, write, image, estimate):
     folder, _ = write(kind)
     plain, quick = load_model(folder), load_model(folder, precision="bfloat16")
     assert quick.net is plain.net  # loaded once
-    ages = [model.predict_array(image[1]).brain_age for model in (plain, quick)]
+    ages = [model.predict_array(image[1]).age.mean for model in (plain, quick)]
     assert ages[0] != ages[1]
     assert ages[0] == pytest.approx(ages[1], abs=0.1)
-    assert load_model(folder).predict_array(image[1]).brain_age == ages[0]
+    assert load_model(folder).predict_array(image[1]).age.mean == ages[0]
     assert float(torch.tensor(ages[1]).bfloat16()) != ages[1]  # steps of 0.25 years
     assert estimate(folder, image[0], {}, age=40.0, precision="bfloat16").brain_age == ages[1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_no_gpu(write, image):
+def test_no_gpu(write, image, estimate):
     folder, _ = write("resnet")
     assert load_model(folder, device="auto").device == "cpu"
     with pytest.raises(BadConfiguration, match="'cuda' is not there; give --device cpu"):
@@ -128,12 +127,12 @@ def test_too_little_memory_on_the_gpu(write, image, monkeypatch):
         load_model(folder).predict_array(image[1])
 
 
-def test_images_unlike_training_are_flagged(write, image, card):
+def test_images_unlike_training_are_flagged(write, image, card, estimate):
     mean = np.random.default_rng(5).random((7, 8, 7)).astype(np.float16)
-    key = card.inputs[0].key
+    key = card.contracts[0].key
     folder, _ = write("resnet", mean_cells={key: mean}, similarity={key: 0.5})
     assert "input_mismatch" in estimate(folder, image[0], {}, age=40.0).flags
-    assert load_model(folder).predict_array(image[1]).unlike_training
+    assert load_model(folder).predict_array(image[1]).flags == ("input_mismatch",)
 
 
 def test_arrays_that_do_not_fit(write):
@@ -144,7 +143,7 @@ def test_arrays_that_do_not_fit(write):
 
 
 def test_weights_of_another_network_are_refused(card):
-    inputs = card.inputs[:1]
+    inputs = card.contracts[:1]
     small, _ = make_network("resnet", inputs, (), SMALL["resnet"])
     large, _ = make_network("resnet", inputs, (), {"widths": (2, 3), "hidden": 6})
     arrays = {name: value.numpy() for name, value in small.state_dict().items() if "num_batches" not in name}
@@ -156,13 +155,13 @@ def test_weights_of_another_network_are_refused(card):
 
 
 def test_two_inputs_are_two_channels(card):
-    net, architecture = make_network("resnet", card.inputs, (), SMALL["resnet"])
+    net, architecture = make_network("resnet", card.contracts, (), SMALL["resnet"])
     assert architecture["channels"] == 2
-    model = NetworkModel("resnet", architecture, net.eval(), card.inputs, ())
-    assert np.isfinite(model.predict_array(np.ones((2, 16, 18, 16), np.float32)).brain_age)
-    other = replace(card.inputs[1], shape=(16, 18, 17))
+    model = NetworkModel("resnet", architecture, net.eval(), card.contracts, ())
+    assert np.isfinite(model.predict_array(np.ones((2, 16, 18, 16), np.float32)).age.mean)
+    other = replace(card.contracts[1], shape=(16, 18, 17))
     with pytest.raises(BadConfiguration, match="inputs on one grid"):
-        make_network("resnet", (card.inputs[0], other), ())
+        make_network("resnet", (card.contracts[0], other), ())
 
 
 def test_default_range_of_slices():

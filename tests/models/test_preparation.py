@@ -49,7 +49,7 @@ def test_the_box_of_fsl():
 def test_sfcn_by_hand():
     contract = INPUTS["sfcnukb"].contract
     data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
-    found, _ = prepare(data, contract, INPUTS["sfcnukb"].steps)
+    found = prepare(data, contract, INPUTS["sfcnukb"].steps).data
     brain = template_probability("brain", contract.shape, contract.affine) >= 0.5
     fsl = np.where(brain, data, 0)[7:189, 8:226, :182]
     expected = by_mean(fsl)[11:171, 13:205, 11:171][::-1]
@@ -69,7 +69,7 @@ def test_brain2affine_lies_on_the_grid_of_2_mm():
     for name, grid in (("brain2affine", GRIDS["1"]), ("brain2zscore", GRIDS["2"])):
         axes = [origin + grid.voxel_mm * np.arange(n) for origin, n in zip(grid.origin_mm, grid.shape, strict=True)]
         x, y, z = np.ix_(*axes)
-        found[name], _ = prepare((900 + x + 2 * y + 3 * z).astype(np.float32), INPUTS[name].contract, INPUTS[name].steps)
+        found[name] = prepare((900 + x + 2 * y + 3 * z).astype(np.float32), INPUTS[name].contract, INPUTS[name].steps).data
     assert not found["brain2affine"][~brain].any()
     np.testing.assert_allclose(found["brain2affine"][inner], found["brain2zscore"][inner], atol=2e-3)
 
@@ -78,7 +78,7 @@ def test_a_cut_after_halving_takes_the_right_brain():
     contract = INPUTS["brain2affine"].contract
     data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
     steps = (*INPUTS["brain2affine"].steps[:2], Step("crop", {"start": (10, 20, 0), "stop": (80, 90, 70)}), Step("brain"))
-    found, _ = prepare(data, contract, steps)
+    found = prepare(data, contract, steps).data
     brain = template_probability("brain", GRIDS["2"].shape, INPUTS["mni2"].contract.affine)[10:80, 20:90, :70] >= 0.5
     np.testing.assert_array_equal(found > 0, brain)
 
@@ -87,7 +87,7 @@ def test_top_mean_is_of_the_box_alone():
     contract = INPUTS["mni1"].contract
     data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
     data[0] = 1e6  # outside the box
-    found, _ = prepare(data, contract, INPUTS["mni1"].steps)
+    found = prepare(data, contract, INPUTS["mni1"].steps).data
     np.testing.assert_allclose(found, by_top_mean(data[7:189, 8:226, :182]))
 
 
@@ -96,7 +96,7 @@ def test_uint8_finds_white_matter_and_says_what_was_clipped():
     white = template_probability("white", contract.shape, contract.affine)
     data = (20 + 400 * white + np.random.default_rng(0).normal(0, 3, contract.shape)).astype(np.float32)
     data[40, 50, 40:44] = 9000
-    found, clipped = prepare(data, contract, INPUTS["brain2uint8"].steps)
+    found, clipped = (one := prepare(data, contract, INPUTS["brain2uint8"].steps)).data, one.clipped
     inside = found[white > 0.98]
     assert np.median(inside) * 255 == pytest.approx(73, abs=1.5)
     assert clipped == pytest.approx(4 / data.size)
@@ -109,7 +109,7 @@ def test_top_mean_of_the_brain_alone():
     data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
     data[:3] = 50  # bright, and outside the brain
     brain = template_probability("brain", contract.shape, contract.affine) >= 0.5
-    found, _ = prepare(data, contract, INPUTS["mni2brain"].steps)
+    found = prepare(data, contract, INPUTS["mni2brain"].steps).data
     top = np.sort(np.where(brain, data, 0).ravel())[-round(0.01 * data.size) :].mean()
     np.testing.assert_allclose(found, np.where(brain, data, 0) / top, rtol=1e-5)
 
@@ -121,7 +121,7 @@ def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):
     path = tmp_path / "sub-01_space-MNI152NLin2009aSym_res-2_desc-packed_T1w.nii.gz"
     Path(save_packed(pack(image, 1.5), np.array(contract.affine), tmp_path / "x.nii")).rename(tmp_path / "y.nii")
     nib.save(nib.load(tmp_path / "y.nii"), path)
-    found, _ = prepare(check_image(contract, path, "the test"), contract, steps)
+    found = prepare(check_image(contract, path, "the test"), contract, steps).data
     np.testing.assert_allclose(found * 255, np.rint(np.clip(1.5 * image, 0, 383) * 255 / 383), atol=1e-3)
     with pytest.raises(UnusableInput, match="a T1w is needed and it is a FLAIR"):
         check_image(contract, path.with_name(path.name.replace("T1w", "FLAIR")), "the test")

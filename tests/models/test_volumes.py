@@ -1,12 +1,13 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from brainage_bids.models.cardfile import card_text, read_card
-from brainage_bids.models.inference import estimate, load_model, read_structures
+from brainage_bids.models.predict import load_model
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.regressor import fit_regressor
 from brainage_bids.models.selftest import run_self_test
@@ -15,7 +16,7 @@ from brainage_bids.models.weights import sha256_of_bytes
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 
-def test_an_estimate_from_volumes_alone(volume_model, volume_person):
+def test_an_estimate_from_volumes_alone(volume_model, volume_person, estimate):
     found = estimate(volume_model, {}, volume_person(50.0), age=50.0)
     assert found.brain_age == pytest.approx(50, abs=25)
     assert (found.model, found.modality, found.flags) == ("toyvolumes", "T1w", ())
@@ -26,13 +27,13 @@ def test_an_estimate_from_volumes_alone(volume_model, volume_person):
     assert old > young + 20
 
 
-def test_age_and_sex_change_nothing_but_flags(volume_model, volume_person):
-    found = [estimate(volume_model, {}, volume_person(50.0), age=age, sex=sex) for age, sex in ((50.0, "F"), (None, "M"))]
+def test_the_age_changes_nothing_but_flags(volume_model, volume_person, estimate):
+    found = [estimate(volume_model, {}, volume_person(50.0), age=age) for age in (50.0, None)]
     assert found[0].brain_age == found[1].brain_age
     assert found[1].flags == ("age_missing",)
 
 
-def test_contributions_sum_to_the_age(volume_model, volume_person, trained_volumes):
+def test_contributions_sum_to_the_age(volume_model, volume_person, trained_volumes, estimate):
     model = load_model(volume_model)
     years = model.contributions(volume_person(70.0))
     mean_person = float(model.regressor.predict(np.zeros((1, len(model.centre))))[0][0])
@@ -51,13 +52,14 @@ def test_contributions_of_a_curved_model_sum_too(volume_model, volume_person, tr
     )
     years = curved.contributions(volume_person(70.0))
     mean_person = float(curved.regressor.predict(np.zeros((1, len(curved.centre))))[0][0])
-    brain_age = curved.read(volume_model.card, {}, volume_person(70.0)).brain_age
+    brain_age = curved.age(volume_person(70.0))[0].mean
     assert sum(years.values()) == pytest.approx(brain_age - mean_person - 1.5, abs=1e-6)
 
 
 def test_structures(volume_model, volume_person):
     volumes = volume_person(50.0)
-    rows = {row.structure: row for row in read_structures(volume_model, volumes, 50.0)}
+    model = load_model(volume_model)
+    rows = {row["structure"]: SimpleNamespace(**row) for row in model.structures(volumes, 50.0)}
     assert "amygdala" not in rows
     lateral = rows["lateral_ventricles"]
     assert lateral.volume_mm3 == pytest.approx(
@@ -68,8 +70,8 @@ def test_structures(volume_model, volume_person):
     inside = [row.share_percent for row in rows.values() if row.structure in {item.name for item in STRUCTURES if item.in_brain}]
     assert sum(inside) == pytest.approx(100, abs=1)
     assert rows["brain"].share_percent is None
-    assert {row.norm_p50 for row in read_structures(volume_model, volumes, None)} == {None}
-    assert {row.norm_p50 for row in read_structures(volume_model, volumes, 99.0)} == {None}
+    assert {row["norm_p50"] for row in model.structures(volumes, None)} == {None}
+    assert {row["norm_p50"] for row in model.structures(volumes, 99.0)} == {None}
 
 
 def test_size_of_the_unit_does_not_change_shares(volume_model, volume_person):
@@ -79,20 +81,20 @@ def test_size_of_the_unit_does_not_change_shares(volume_model, volume_person):
     np.testing.assert_allclose(two - one, [*np.zeros(len(one) - 1), np.log(1.1)], atol=1e-12)
 
 
-def test_a_structure_beyond_all_training_people_is_flagged(volume_model, volume_person):
+def test_a_structure_beyond_all_training_people_is_flagged(volume_model, volume_person, estimate):
     volumes = volume_person(50.0)
     large = {name: 20 * value if "Lateral-Ventricle" in name else value for name, value in volumes.items()}
     assert "input_mismatch" in estimate(volume_model, {}, large, age=50.0).flags
 
 
 @pytest.mark.parametrize("value", [None, 0.0, -1.0, float("nan"), float("inf")])
-def test_volumes_that_cannot_be_used(volume_model, volume_person, value):
+def test_volumes_that_cannot_be_used(volume_model, volume_person, value, estimate):
     volumes = volume_person(50.0)
     for side in ("Left", "Right"):
         volumes[f"{side}-Thalamus"] = value
         if value is None:
             del volumes[f"{side}-Thalamus"]
-    with pytest.raises(UnusableInput, match=r"not there: Left-Thalamus, Right-Thalamus|volume of the thalamus is"):
+    with pytest.raises(UnusableInput, match=r"needs Left-Thalamus, Right-Thalamus of sub-01|volume of the thalamus is"):
         estimate(volume_model, {}, volumes, age=50.0)
 
 
@@ -123,7 +125,7 @@ def alter(folder, file, change):
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "heads.json", "norms.json"])
-def test_altered_files_are_fatal(copy, file, volume_person):
+def test_altered_files_are_fatal(copy, file, volume_person, estimate):
     content = bytearray((copy / file).read_bytes())
     content[-4] ^= 1
     (copy / file).write_bytes(content)
@@ -145,8 +147,3 @@ def test_altered_files_are_fatal(copy, file, volume_person):
 def test_heads_that_do_not_fit(copy, change):
     with pytest.raises(BadConfiguration):
         load_model(alter(copy, "heads.json", change))
-
-
-def test_no_array_is_enough(volume_model):
-    with pytest.raises(BadConfiguration, match="kind volumes reads the volumes"):
-        load_model(volume_model).predict_array(np.ones((3, 3, 3)))

@@ -13,7 +13,9 @@ import pytest
 
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sidecar_path, sink_json, sink_table, write_atomic
-from brainage_bids.models.card import Ages, Errors, InputContract, Measure, ModelCard, Training
+from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training
+from brainage_bids.models.image_contract import InputContract
+from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.norms import NORMS, NormCurve, norms_to_json
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
 
@@ -53,7 +55,8 @@ def make_card(*, errors=None, training=None, **changed):
     contract = InputContract("t1w_mni", {"res": "1"}, "T1w", "MNI152NLin2009aSym", "affine", (1, 1, 1), (9, 9, 9), affine, "preproc")
     files = {WEIGHTS: "ab" * 32}
     fields = {"name": "toy", "kind": "gpr", "version": "1", "created": "2026-01-01", "files": files, "licence": "CC0-1.0", "citation": ""}
-    parts = {"inputs": (contract,), "training": Training(**trained | (training or {})), "errors": Errors(**erred | (errors or {}))}
+    about = {"training": Training(**trained | (training or {})), "errors": Errors(**erred | (errors or {}))}
+    parts = {"needs": (ImageNeed(contract),), **about}
     return ModelCard(**fields | parts | changed)
 
 

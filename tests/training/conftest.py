@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from brainage_bids.bids.names import derivative_path
-from brainage_bids.models.card import InputContract
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.records import SPACE
 from brainage_bids.training.collect import TrainingData
 

@@ -10,11 +10,10 @@ from brainage_bids.bids.names import derivative_path
 from brainage_bids.cli.train import main
 from brainage_bids.imaging.packing import TOP, pack
 from brainage_bids.models.contract import check_image
-from brainage_bids.models.inference import estimate, needs_others
 from brainage_bids.models.inputs import INPUTS
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
-from brainage_bids.records import BadConfiguration, BeyondBox, UnusableInput
+from brainage_bids.records import BadConfiguration, UnusableInput, Withheld
 from brainage_bids.training.images import find_images
 from brainage_bids.training.segment_sources import check_input
 
@@ -81,9 +80,9 @@ def test_other_voxels_are_refused(cohort, tmp_path):
         check_image(contract, path, "this test")
 
 
-def test_an_age_and_rows_without_one(model, cohort, tmp_path):
-    assert needs_others(model) and model.card.modality == "FLAIR"
-    (contract,) = model.card.inputs
+def test_an_age_and_rows_without_one(model, cohort, tmp_path, estimate):
+    assert model.card.modality == "FLAIR"
+    (contract,) = model.card.contracts
     files = {contract.key: derivative_path(cohort / "out", "packed", "sub-05", image="FLAIR")}
     with_age = estimate(model, files, {}, age=30.0)
     assert with_age.brain_age is not None and with_age.low < with_age.brain_age < with_age.high
@@ -94,7 +93,7 @@ def test_an_age_and_rows_without_one(model, cohort, tmp_path):
     large = write_brain(tmp_path, "sub-1", (10, 10, LARGEST[2] + 3))
     found = estimate(model, {contract.key: large}, {}, age=30.0)
     assert (found.brain_age, found.flags) == (None, ("brain_beyond_box",))
-    with pytest.raises(BeyondBox, match="10×10×23 voxels, the box 24×20×22"):
+    with pytest.raises(Withheld, match="10×10×23 voxels, the box 24×20×22"):
         check_image(contract, large, "this test")
 
 
@@ -108,7 +107,7 @@ def test_a_start_gives_its_box_and_refuses_larger_brains(model, cohort, tmp_path
         write_brain(small.root / "out", f"sub-{number:02d}", (12, 12, 12), 60.0 + 3 * number)
     (small.root / "people.tsv").write_text((cohort / "people.tsv").read_text())
     assert train(small.root, tmp_path / "second", "--init", str(model.path), "--freeze", "convolutions") == 0
-    assert open_model(tmp_path / "second").card.inputs[0].shape == model.card.inputs[0].shape
+    assert open_model(tmp_path / "second").card.contracts[0].shape == model.card.contracts[0].shape
     write_brain(small.root / "out", "sub-07", (LARGEST[0] + 3, 12, 12))
     capsys.readouterr()
     assert train(small.root, tmp_path / "third", "--init", str(model.path)) == 65

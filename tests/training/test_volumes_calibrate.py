@@ -4,7 +4,6 @@ import pytest
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
-from brainage_bids.models.inference import estimate
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
 from brainage_bids.models.volumes_folder import load_volumes
@@ -42,7 +41,7 @@ def test_scales_find_the_scanner(volume_model, controls):
     for row in range(len(made.used)):
         name = made.used[row].name
         readings = [made.structures(volumes, age)[row] for volumes, age in zip(controls.volumes, controls.ages, strict=True)]
-        distances = [np.log(reading.share_percent / reading.norm_p50) for reading in readings]
+        distances = [np.log(reading["share_percent"] / reading["norm_p50"]) for reading in readings]
         assert np.median(distances) == pytest.approx(0, abs=2e-3), name
 
 
@@ -51,7 +50,7 @@ def test_too_few(volume_model, controls):
         calibrate(load_volumes(volume_model), controls.rows(range(9)))
 
 
-def test_a_new_folder_that_says_so(volume_model, controls, tmp_path):
+def test_a_new_folder_that_says_so(volume_model, controls, tmp_path, estimate):
     made, calibration = write_calibrated(tmp_path / "mine", volume_model, controls, name="mine", scales=True)
     again = open_model(made.path)
     assert again.card.name == "mine"

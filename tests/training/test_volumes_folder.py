@@ -12,7 +12,7 @@ ABOUT = About("toyvolumes", "1", "2026-01-01", "CC0-1.0", "nobody", ("Made of no
 def test_card(volume_model, trained_volumes):
     card = read_card(volume_model.path / "model.toml")
     trained, held_out = trained_volumes
-    assert (card.kind, card.modality, card.inputs) == ("volumes", "T1w", ())
+    assert (card.kind, card.modality, card.contracts) == ("volumes", "T1w", ())
     assert (card.training.n, card.training.sites, card.training.datasets) == (117, ("a", "b", "c"), ("synthetic",))
     assert card.errors.mae.value == held_out[2].metrics.mae, "the hardest way is told first"
     assert [errors.mae.value for errors in card.further_errors] == [item.metrics.mae for item in held_out[:2]]

@@ -1,0 +1,125 @@
+"""What every kind of model answers with, and the protocols that kinds follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from brainage_bids.models.case import Case
+
+WITHIN, BETWEEN = "within", "between"
+"""Levels of variance that have columns of their own in ``B_brainage.tsv``: over base models, and over sub-ensembles."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A brain age.
+
+    Attributes
+    ----------
+    mean : float
+        Years.
+    sd : float or None
+        Of a new person's age around it, years; None if the model knows of none.
+    variance : mapping of str to float
+        Parts of the uncertainty by named level (`WITHIN`, `BETWEEN`), years²; empty where there is no ensemble.
+    """
+
+    mean: float
+    sd: float | None = None
+    variance: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Values on a grid, (X, Y, Z), with the affine from voxel index to mm, RAS."""
+
+    data: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one session; each part has the key of an output of the card.
+
+    Attributes
+    ----------
+    age : Estimate or None
+        None from a model that gives none.
+    maps, images : mapping of str to Volume
+    tables : mapping of str to sequence of mapping
+        Rows with the columns of the output.
+    flags : tuple of str
+        Codes of ``records.FLAGS``.
+    """
+
+    age: Estimate | None = None
+    maps: Mapping[str, Volume] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    images: Mapping[str, Volume] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+class Model(Protocol):
+    """A loaded model of any kind."""
+
+    def predict(self, case: Case) -> Prediction:
+        """Read what is needed from a case and answer.
+
+        Raises
+        ------
+        UnusableInput
+            If an input does not fulfil its need; `Withheld` if the session is none for this model.
+        """
+        ...
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A model that can run elsewhere or in other arithmetic."""
+
+    def running(self, device: str, precision: str) -> Model:
+        """The same model there; BadConfiguration if there is no such device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network with what one session gives it, so that an explanation can follow the age back to the images.
+
+    Attributes
+    ----------
+    net : Module
+        In eval mode.
+    tensors : mapping of str to Tensor
+        Key of each image's need to what the network sees of it, (X, Y, Z) float32; stacked in their order they are the channels.
+    to_grid : mapping of str to callable
+        Key to what brings an array of the tensor's shape to the grid of the image that was read, undoing its preparation.
+    head : callable
+        From the network's output to years.
+    """
+
+    net: torch.nn.Module
+    tensors: Mapping[str, torch.Tensor]
+    to_grid: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+    head: Callable[[torch.Tensor], torch.Tensor]
+
+    def age(self) -> torch.Tensor:
+        """The brain age, a scalar that depends on `tensors`."""
+        import torch
+
+        return self.head(self.net(torch.stack(list(self.tensors.values()))[None]))[0]
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A model whose age can be differentiated by its images."""
+
+    def traced(self, case: Case) -> Traced:
+        """The network with what a case gives it; errors as in ``Model.predict``."""
+        ...
