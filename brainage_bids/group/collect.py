@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.estimates import COLUMNS, read_rows
+from brainage_bids.bids.model_files import TABLE, read_model_table
 from brainage_bids.bids.names import find_derivatives, participant_folders, session_folders, with_prefix
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import is_missing, read_json_object, read_tsv
 from brainage_bids.records import BadDataset
 
 EXAMPLES = 3
+CONTRIBUTION = "contribution_years"
 Visit = tuple[str, str | None]
 """Person and session (None in a dataset without sessions)."""
 
@@ -136,7 +138,7 @@ def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: 
 
 
 def _read_measures(out_dir: Path, people: set[str], sessions: set[str], found: Collected) -> None:
-    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality, "other_qc": _quality, "structures": _contributions}
+    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality, "other_qc": _quality, TABLE: _contributions}
     for key, reader in readers.items():
         bad = []
         for item in _files(out_dir, key, people, sessions):
@@ -178,13 +180,9 @@ def _named(path: Path, name: str) -> list[dict[str, str]]:
 
 
 def _contributions(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
-    """Years that each structure adds to the brain age of the model of the file's name."""
-    found = _named(path, "structure")
-    return {
-        f"contrib_{entities['model']}_{row['structure']}": float(row["contribution_years"])
-        for row in found
-        if not is_missing(row["contribution_years"])
-    }
+    """Years that each row of a model's table adds to its brain age, where the table has such a column."""
+    numbers = read_model_table(path).numbers()
+    return {f"contrib_{entities['model']}_{row}": value for row, column, value in numbers if column == CONTRIBUTION}
 
 
 def _read_versions(out_dir: Path, found: Collected) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainage_bids.bids.names import LABEL, derivative_path, session_folders
+from brainage_bids.bids.model_files import MAPS, TABLE, ModelTable, read_model_table
+from brainage_bids.bids.names import LABEL, derivative_path, find_derivatives, session_folders
 from brainage_bids.bids.sink import sidecar_path
-from brainage_bids.models.card import NAME
 from brainage_bids.records import FLAGS, OTHER_MODALITIES
 
 FIGURES = ("mask", "tissues", "registration")
@@ -50,6 +50,27 @@ class OtherView:
 
 
 @dataclass(frozen=True)
+class MapView:
+    """A map of a model.
+
+    Attributes
+    ----------
+    path, background : Path
+        The map, and the scan over which it is drawn.
+    model, key : str
+        Whose, and which of its maps.
+    sidecar : mapping
+        Its JSON: ``Description``, ``Units``, ``Signed``.
+    """
+
+    path: Path
+    background: Path
+    model: str
+    key: str
+    sidecar: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class SessionView:
     """All that is known of one visit.
 
@@ -65,8 +86,10 @@ class SessionView:
         Rows of ``B_desc-qc_T1w.tsv``.
     volumes : mapping
         The row of ``B_desc-volumes_morph.tsv``.
-    structures : mapping
-        Rows of ``B_model-M_desc-structures_brainage.tsv`` by the name of the model; without those models that write none.
+    tables : tuple of ModelTable
+        What models wrote beside their ages.
+    maps : tuple of MapView
+        Maps of models.
     figures : mapping
         ``mask``, ``tissues``, ``registration`` → the file.
     faults : tuple of Fault
@@ -80,7 +103,8 @@ class SessionView:
     estimates: tuple[Row, ...] = ()
     quality: tuple[Row, ...] = ()
     volumes: Row = field(default_factory=dict)
-    structures: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    tables: tuple[ModelTable, ...] = ()
+    maps: tuple[MapView, ...] = ()
     figures: Mapping[str, Path] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     others: Mapping[str, OtherView] = field(default_factory=dict)
@@ -203,19 +227,40 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
     volumes = _read_table(path("volumes"), unread)
     pictures = {name: path("figures", desc=name) for name in FIGURES}
     estimates = _read_table(path("brainage"), unread)
-    names = dict.fromkeys(name for row in estimates if (name := row.get("model")) and NAME.fullmatch(name))
-    structures = {name: _read_table(path("structures", model=name), unread) for name in names}
     return SessionView(
         session_id,
         sidecar if isinstance(sidecar, dict) else {},
         estimates,
         _read_table(path("qc"), unread),
         volumes[0] if volumes else {},
-        {name: rows for name, rows in structures.items() if rows},
+        tuple(_model_tables(out_dir, participant_id, session_id, unread)),
+        tuple(_model_maps(out_dir, participant_id, session_id, unread)),
         {name: picture for name, picture in pictures.items() if picture.is_file()},
         tuple(fault for fault in faults if fault.session_id == session_id and session_id is not None),
         {modality: other for modality in OTHER_MODALITIES if (other := _read_other(path, modality, unread)) is not None},
     )
+
+
+def _model_tables(out_dir: Path, participant_id: str, session_id: str | None, unread: list[str]) -> Iterator[ModelTable]:
+    for found in find_derivatives(out_dir, TABLE, participant_id):
+        if found.session_id == session_id:
+            try:
+                yield read_model_table(found.path)
+            except (OSError, ValueError) as error:
+                unread.append(f"{found.path.name} could not be read ({error}); delete it and run again.")
+
+
+def _model_maps(out_dir: Path, participant_id: str, session_id: str | None, unread: list[str]) -> Iterator[MapView]:
+    backgrounds = {
+        key: derivative_path(out_dir, background, participant_id, session_id, **entities)
+        for key, (background, entities) in {MAPS[0]: ("t1w_mni", {"res": "2"}), MAPS[1]: ("preproc", {})}.items()
+    }
+    for key, background in backgrounds.items():
+        for found in find_derivatives(out_dir, key, participant_id):
+            if found.session_id == session_id and background.is_file():
+                sidecar = _read_json(sidecar_path(found.path), unread)
+                about = sidecar if isinstance(sidecar, dict) else {}
+                yield MapView(found.path, background, found.entities["model"], found.entities["desc"], about)
 
 
 def _read_other(path: Callable[..., Path], modality: str, unread: list[str]) -> OtherView | None:

@@ -74,7 +74,7 @@ def draw_mask(t1w: Image, mask: Image, path: Path) -> Path:
     root = _canvas(layout, "Brain mask", "Slices of the T1w in three planes; a red line surrounds what was taken as brain.")
     svg.embed_grey(root, mosaic.to_grey(mosaic.compose(head.data, layout), (min(window[0], 0.0), window[1])), 0, 0)
     _line(root, mosaic.contours(inside, layout), MASK_COLOUR)
-    _notes(root, layout)
+    note_places(root, layout)
     return svg.save(root, path)
 
 
@@ -107,7 +107,7 @@ def draw_tissues(t1w: Image, dseg: Image, path: Path) -> Path:
     _line(root, mosaic.contours(brain, layout), MASK_COLOUR)
     _line(root, mosaic.contours((dense == 1) | (dense == 2), layout), TISSUES[1][2])
     _line(root, mosaic.contours(dense == 2, layout), TISSUES[2][2])
-    _notes(root, layout)
+    note_places(root, layout)
     return svg.save(root, path)
 
 
@@ -152,7 +152,7 @@ def draw_registration(
         svg.embed_grey(root, grey, 0, 0, class_=name)
     _line(root, mosaic.contours(masks["brain"], layout), TEMPLATE_COLOUR)
     _line(root, mosaic.contours(masks["WM"], layout), TEMPLATE_INNER_COLOUR)
-    _notes(root, layout)
+    note_places(root, layout)
     _stamp(root, layout, "participant", "bb-before")
     _stamp(root, layout, "template", "bb-after")
     return svg.save(root, path)
@@ -188,7 +188,7 @@ def draw_coregistration(moved: Image, t1w: Image, dseg: Image, path: Path, name:
         svg.embed_grey(root, grey, 0, 0, class_=class_)
     _line(root, mosaic.contours(brain, layout), MASK_COLOUR)
     _line(root, mosaic.contours(dense == 2, layout), TISSUES[2][2])
-    _notes(root, layout)
+    note_places(root, layout)
     _stamp(root, layout, name, "bb-before")
     _stamp(root, layout, "T1w", "bb-after")
     return svg.save(root, path)
@@ -237,7 +237,7 @@ def _line(root: ElementTree.Element, lines: list[np.ndarray], colour: str) -> No
     svg.add(root, "path", class_="bb-edge", d=svg.outline(lines) or "M0 0", stroke=colour, transform=scale)
 
 
-def _notes(root: ElementTree.Element, layout: mosaic.Layout) -> None:
+def note_places(root: ElementTree.Element, layout: mosaic.Layout) -> None:
     """Write where each slice lies, and the sides of the person on the first tile of every row."""
     letters = {"axial": ("L", "R"), "coronal": ("L", "R"), "sagittal": ("P", "A")}
     names = {0: "x", 1: "y", 2: "z"}

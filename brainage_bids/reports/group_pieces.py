@@ -33,10 +33,11 @@ def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -
     }
     if view.problems:
         out["problems"] = env.get_template("group_problems.html").render(problems=view.problems)
-    for name, maker in _PIECES.items():
-        parts = list(maker(view, out_dir))
-        if parts:
-            out[name] = env.get_template("group_parts.html").render(parts=parts)
+    pieces = {name: list(maker(view, out_dir)) for name, maker in _PIECES.items()}
+    shown = {part["address"] for parts in pieces.values() for part in parts} | {"./group/problems.tsv"}
+    rest = [name for name in view.results if f"./group/{name}.tsv" not in shown]
+    pieces["others"] = [part for name in rest for part in table_part(view, name, open_=True)]
+    out |= {name: env.get_template("group_parts.html").render(parts=parts) for name, parts in pieces.items() if parts}
     return out
 
 

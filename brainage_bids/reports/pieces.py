@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from brainage_bids.bids.model_files import ModelTable
 from brainage_bids.models.card import ModelCard
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.records import BadConfiguration
 from brainage_bids.reports import figures, structures, svg, words
 from brainage_bids.reports.boilerplate import installed_versions, model_notes, model_steps, write_methods
-from brainage_bids.reports.content import OtherView, ParticipantView, Row, SessionView, flag_words, number
+from brainage_bids.reports.content import MapView, OtherView, ParticipantView, Row, SessionView, flag_words, number
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,6 +46,9 @@ PICTURES: Mapping[str, tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, 
     ),
 }
 """Title, switches (first one is on) and key of each picture."""
+DRAWN_WITH_AGE = frozenset({"structures"})
+"""Tables of models that stand beside the age, drawn in a way of their own; all others are shown as tables."""
+MOST_ROWS = 40
 VOLUMES = (
     ("GM", "Grey matter"),
     ("WM", "White matter"),
@@ -147,13 +151,17 @@ def _session_pieces(
 ) -> Iterator[tuple[str, str, dict[str, object]]]:
     """Name, template and values of the pieces of one session; a piece without content is left out."""
     if session.estimates:
-        yield "brainage", "brainage.html", {"estimates": [_estimate(row, models, session.structures) for row in session.estimates]}
+        yield "brainage", "brainage.html", {"estimates": [_estimate(row, models, session.tables) for row in session.estimates]}
     if session.faults:
         yield "failed", "failed.html", {"faults": session.faults}
     if session.sidecar:
         yield "scan", "scan.html", _scan(session.sidecar)
     for name, path in session.figures.items():
         yield name, "figure.html", _figure(name, f"{name}-{index}", path, out_dir)
+    if session.maps:
+        yield "maps", "model_maps.html", {"maps": [_map(view, out_dir) for view in session.maps]}
+    if tables := [table for table in session.tables if table.key not in DRAWN_WITH_AGE]:
+        yield "tables", "model_tables.html", {"tables": [_table(table) for table in tables]}
     if session.quality:
         yield "quality", "quality.html", _quality(session.quality)
     if volumes := _volumes(session.volumes):
@@ -189,7 +197,7 @@ def _other(modality: str, other: OtherView) -> dict[str, object]:
     }
 
 
-def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Mapping[str, tuple[Row, ...]]) -> dict[str, object]:
+def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Sequence[ModelTable]) -> dict[str, object]:
     folder = _made_by(row, models)
     card = folder.card if folder else None
     columns = ("model", "modality", "brain_age", "brain_age_sd", "age", "pad", "pad_corrected", "bias_method", "flags")
@@ -198,9 +206,42 @@ def _estimate(row: Row, models: Mapping[str, ModelFolder], tables: Mapping[str, 
         "picture": _age_picture(row, card),
         "flags": flag_words(row.get("flags")),
         "gap": words.gap_words(row),
-        "structures": _structures(row, tables.get(row.get("model") or "", ()), folder) if folder else None,
+        "structures": _structures(row, _rows(tables, row.get("model"), "structures"), folder) if folder else None,
         "model": words.model_words(card, number(row.get("age"))) if card else [words.no_card_words(row.get("model") in models)],
     }
+
+
+def _rows(tables: Sequence[ModelTable], model: str | None, key: str) -> tuple[Row, ...]:
+    return next((table.rows for table in tables if (table.model, table.key) == (model, key)), ())
+
+
+def _table(table: ModelTable) -> dict[str, object]:
+    rows = [[_cell(row[name]) for name in table.columns] for row in table.rows]
+    heads = [(name.replace("_", " "), str(words["Description"]), str(words.get("Units", ""))) for name, words in table.columns.items()]
+    about = {"title": f"{table.model}: {table.key}", "about": table.description}
+    return {**about, "heads": heads, "rows": rows[:MOST_ROWS], "total": len(rows)}
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}".replace("-", "−") if isinstance(value, float) else str(value)
+
+
+def _map(view: MapView, out_dir: Path) -> dict[str, object]:
+    """The picture of a map with what its colours mean, or a sentence where it cannot be drawn."""
+    import tempfile
+
+    from brainage_bids.reports.maps import draw_map
+
+    title, units = f"{view.model}: {view.key}", str(view.sidecar.get("Units") or "")
+    values = {"title": title, "about": str(view.sidecar.get("Description") or ""), "picture": "", "key": [], "problem": ""}
+    with tempfile.TemporaryDirectory(prefix="brainage_report_") as folder:
+        path = Path(folder) / "map.svg"
+        try:
+            scale = draw_map(view.path, view.background, path, title=title, signed=bool(view.sidecar.get("Signed")))
+        except (OSError, EOFError, ValueError) as error:
+            return values | {"problem": f"The map {view.path.name} cannot be drawn ({error}); delete it and run again."}
+        address = "./" + quote(view.path.relative_to(out_dir).as_posix())
+        return values | {"picture": _inline(path), "key": scale.words(units), "address": address}
 
 
 def _made_by(row: Row, models: Mapping[str, ModelFolder]) -> ModelFolder | None:

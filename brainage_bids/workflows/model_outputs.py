@@ -73,7 +73,7 @@ def _write_image(session: Session, output: Map | Image, model: str, volume: Volu
         key = MAPS[int(native)]
         entities = {"model": model, "desc": output.key, "suffix": output.suffix}
         entities |= {} if native else {"space": output.space, "res": output.resolution}
-        about = {**about, "Description": output.description, "Units": output.units}
+        about = {**about, "Description": output.description, "Units": output.units, "Signed": output.signed}
     else:
         key, entities = "synthesised", {"space": output.space, "res": output.resolution, "synthesised": output.modality}
     sidecar = image_sidecar(key, session.participant_id, session.session_id, sources=[], extra=about, **entities)

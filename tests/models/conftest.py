@@ -107,3 +107,24 @@ def card() -> ModelCard:
     files = {"weights.safetensors": "a" * 64, "heads.json": "b" * 64}
     inputs = ImageNeed(contract("GM")), ImageNeed(contract("WM"))
     return ModelCard("toy", "gpr", "1", "2026-01-01", inputs, training, errors, files, "CC0-1.0", "Somebody 2026", ("One.", "Two."))
+
+
+@pytest.fixture
+def folder_of_network(card, tmp_path):
+    """A small network that sees a cut, scaled image, with a person's files and the contract."""
+    import nibabel as nib
+    import torch
+
+    from brainage_bids.bids.names import derivative_path
+    from brainage_bids.models.network import NetworkModel, make_network
+    from brainage_bids.models.preparation import Step
+
+    contract = card.contracts[0]
+    steps = (Step("crop", {"start": (1, 0, 2), "stop": (14, 18, 16)}), Step("top_mean"))
+    torch.manual_seed(1)
+    net, architecture = make_network("resnet", (contract,), steps, {"widths": (2, 3), "hidden": 5})
+    path = derivative_path(tmp_path, contract.derivative, "sub-01", **contract.entities)
+    path.parent.mkdir(parents=True)
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32) + 0.1
+    nib.save(nib.Nifti1Image(data, np.array(contract.affine)), path)
+    return NetworkModel("resnet", architecture, net.eval(), (contract,), steps), {contract.key: path}, contract

@@ -153,3 +153,23 @@ def test_refusals():
         prepared_shape((9, 9, 9), [Step("crop", {"start": (0, 0, 0), "stop": (9, 9, 10)})])
     with pytest.raises(BadConfiguration, match="flip must be the last"):
         steps_from_json([{"step": "flip", "axis": 0}, {"step": "mean"}])
+
+
+def test_the_way_back_keeps_sums_and_places():
+    """Crop, halve and flip undone: a sum stays what it was, and a voxel lands where it came from."""
+    contract = INPUTS["brain2affine"].contract
+    data = np.random.default_rng(0).random(contract.shape, dtype=np.float32)
+    prepared = prepare(data, contract, INPUTS["brain2affine"].steps)
+    values = np.random.default_rng(1).random(prepared.data.shape, dtype=np.float32)
+    back = prepared.to_grid(values)
+    assert back.shape == contract.shape
+    assert back.sum(dtype=float) == pytest.approx(values.sum(dtype=float), rel=1e-5)
+    one = np.zeros_like(values)
+    one[30, 40, 50] = 1
+    places = np.argwhere(prepared.to_grid(one))
+    start = INPUTS["brain2affine"].steps[0].values["start"]
+    assert (places.mean(axis=0) == np.array(start) + 2 * np.array([30, 40, 50])).all() and len(places) == 27
+    turned = prepare(data, INPUTS["sfcnukb"].contract, INPUTS["sfcnukb"].steps)
+    one = np.zeros_like(turned.data)
+    one[0, 0, 0] = 1
+    assert np.argwhere(turned.to_grid(one)).tolist() == [[177, 21, 11]]

@@ -11,7 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainage_bids.bids.model_files import table_path
 from brainage_bids.bids.names import derivative_path
+from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sidecar_path, sink_json, sink_table, write_atomic
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training
 from brainage_bids.models.image_contract import InputContract
@@ -152,7 +154,7 @@ def write_structures(out, participant_id="sub-01", session_id=None, *, model="to
         | {"contribution_years": years}
         for name, label, share, norm, years in rows
     ]
-    sink_table(table, derivative_path(out, "structures", participant_id, session_id, model=model), {name: {} for name in table[0]})
+    sink_table(table, table_path(out, model, "structures", participant_id, session_id), table_columns("structures"))
 
 
 def volumes_model(folder, rows=STRUCTURES, **changed):
