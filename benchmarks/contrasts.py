@@ -15,12 +15,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from chain import Chain, segment_head
+from chain import segment_head
 from scipy import ndimage
 
 from brainage_bids.cli.console import print_table
 from brainage_bids.imaging.atlas import load_atlas
 from brainage_bids.imaging.grids import voxel_sizes, voxel_volume
+from brainage_bids.imaging.pipeline import Structures
 from brainage_bids.imaging.registration import template_overlap
 
 STRUCTURES = {
@@ -47,11 +48,11 @@ def main() -> None:
     for path in paths:
         scan = nib.as_closest_canonical(nib.load(path))
         image = np.maximum(np.nan_to_num(np.asarray(scan.dataobj, dtype=np.float32)), 0)
-        made = segment_head(image, scan.affine, t1w=path.name.endswith("_T1w.nii.gz"), threads=options.threads)
+        made, seconds = segment_head(image, scan.affine, t1w=path.name.endswith("_T1w.nii.gz"), threads=options.threads)
         nib.save(nib.Nifti1Image(made.found.labels, scan.affine), options.out / path.name.replace(".nii.gz", "_dseg.nii.gz"))
         rows.append({"scan": path.name.removesuffix(".nii.gz"), **_measures(made, scan.affine)})
         pictures.append((rows[-1]["scan"], _planes(made, scan.affine)))
-        print(rows[-1]["scan"], f"{sum(made.seconds.values()):.0f} s", flush=True)
+        print(rows[-1]["scan"], f"{sum(seconds.values()):.0f} s", flush=True)
     with (options.out / "volumes.tsv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], delimiter="\t", lineterminator="\n")
         writer.writeheader()
@@ -61,7 +62,7 @@ def main() -> None:
     _draw(pictures, options.out / "montage.png")
 
 
-def _measures(made: Chain, affine: np.ndarray) -> dict[str, object]:
+def _measures(made: Structures, affine: np.ndarray) -> dict[str, object]:
     """Volumes in mL, overlap with the template, and what became of bright voxels deep in the white matter."""
     labels, volume = made.found.labels, voxel_volume(affine) / 1000
     row: dict[str, object] = {name: round(float(np.isin(labels, codes).sum() * volume), 2) for name, codes in STRUCTURES.items()}
@@ -73,7 +74,7 @@ def _measures(made: Chain, affine: np.ndarray) -> dict[str, object]:
     return row
 
 
-def _bright(made: Chain, affine: np.ndarray) -> np.ndarray:
+def _bright(made: Structures, affine: np.ndarray) -> np.ndarray:
     """Voxels `BRIGHT_SDS` brighter than white matter, and brighter than cortex, deep where the atlas sees hardly anything else."""
     atlas, found = load_atlas(), made.found
     index = np.argwhere(found.brain)
@@ -107,7 +108,7 @@ def _related(first: str, second: str) -> bool:
     return one[0] == other[0] and sum(x != y for x, y in zip(one, other, strict=True)) == 1
 
 
-def _planes(made: Chain, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
+def _planes(made: Structures, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Axial planes of scan and labels, in-plane aspect beside them."""
     sizes, planes = voxel_sizes(affine), []
     for height in PLANES_MM:

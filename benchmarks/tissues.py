@@ -67,10 +67,10 @@ def _run(folder: Path, atlas: Atlas, args: argparse.Namespace) -> tuple[Segmenta
     """Segment a painted head; its structures, the true ones, the affine and the seconds."""
     scan = nib.as_closest_canonical(nib.load(folder / "T1w.nii.gz"))
     image = np.asarray(scan.dataobj, dtype=np.float32)
-    made = segment_head(image, scan.affine, t1w=args.contrast == "t1", atlas=atlas, threads=args.threads)
+    made, seconds = segment_head(image, scan.affine, t1w=args.contrast == "t1", atlas=atlas, threads=args.threads)
     nib.save(nib.Nifti1Image(made.found.labels, scan.affine), folder / "ours_aseg.nii.gz")
     truth = _merged(np.asarray(nib.as_closest_canonical(nib.load(folder / "aseg.nii.gz")).dataobj))
-    return made.found, truth, scan.affine, made.seconds
+    return made.found, truth, scan.affine, seconds
 
 
 def _merged(labels: np.ndarray) -> np.ndarray:

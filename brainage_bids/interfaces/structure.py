@@ -49,16 +49,12 @@ class FindBrain(SimpleInterface):
     input_spec, output_spec = FindBrainInputSpec, FindBrainOutputSpec
 
     def _run_interface(self, runtime):
-        from brainage_bids.imaging import brain_mask
+        from brainage_bids.imaging.pipeline import first_mask
         from brainage_bids.interfaces.images import load, save
 
         data, affine = load(self.inputs.in_file)
-        mode = self.inputs.mode
-        stripped = mode == "skip" or (mode == "auto" and brain_mask.looks_stripped(data, affine))
-        if stripped:
-            mask = brain_mask.mask_of_stripped(data)
-        else:
-            mask = brain_mask.find_brain(data, affine, threads=self.inputs.threads, sloppy=self.inputs.sloppy)
+        how = {"skull_strip": self.inputs.mode, "threads": self.inputs.threads, "sloppy": self.inputs.sloppy}
+        mask, stripped = first_mask(data, affine, **how)
         self._results["mask_file"] = save(mask.astype("uint8"), affine, f"{runtime.cwd}/mask.nii")
         self._results["stripped"] = bool(stripped)
         return runtime
@@ -82,14 +78,12 @@ class CorrectBias(SimpleInterface):
     def _run_interface(self, runtime):
         import numpy as np
 
-        from brainage_bids.imaging.bias_field import FEW, FULL, SLOPPY, bias_field
+        from brainage_bids.imaging.pipeline import without_bias
         from brainage_bids.interfaces.images import load, save_scaled
 
         data, affine = load(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        effort = {"full": FULL, "few": FEW, "sloppy": SLOPPY}[self.inputs.effort]
-        # one thread: more round otherwise, and registration amplifies it
-        data = data / bias_field(data, affine, mask, threads=1, effort=effort)
+        data = without_bias(data, affine, mask, self.inputs.effort)
         top = max(float(np.percentile(data[mask], 99.9)) * 3, float(np.percentile(data[::2, ::2, ::2], 99.9)))
         self._results["out_file"] = save_scaled(data, affine, f"{runtime.cwd}/corrected.nii", dtype=np.int16, top=top)
         return runtime
@@ -114,32 +108,14 @@ class Register(SimpleInterface):
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
 
     def _run_interface(self, runtime):
-        from brainage_bids.imaging.expected import refine
-        from brainage_bids.imaging.registration import (
-            AFFINE_LEVELS,
-            FIRST_WARP_LEVELS,
-            SLOPPY_AFFINE_LEVELS,
-            SLOPPY_WARP_LEVELS,
-            around_brain,
-            register,
-        )
+        from brainage_bids.imaging.pipeline import to_template
         from brainage_bids.imaging.transforms import write_transforms
-        from brainage_bids.imaging.warps import SLOPPY_TOLERANCE_MM, SpatialMap, invert_displacement
         from brainage_bids.interfaces.images import load, load_probability
 
         data, affine = load_probability(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
-        part, part_affine = around_brain(data, affine, mask)
-        levels, affine_levels = FIRST_WARP_LEVELS, AFFINE_LEVELS
-        if self.inputs.sloppy:
-            levels, affine_levels = SLOPPY_WARP_LEVELS, SLOPPY_AFFINE_LEVELS
-        # one thread: same input, same bits
-        spatial_map = register(part, part_affine, threads=1, levels=levels, affine_levels=affine_levels, seed=self.inputs.seed)
-        if self.inputs.sloppy:
-            known = invert_displacement(spatial_map.displacement, tolerance_mm=SLOPPY_TOLERANCE_MM)
-            spatial_map = SpatialMap(spatial_map.affine, spatial_map.displacement, known)
-        else:
-            spatial_map = refine(data, affine, spatial_map, mask=mask if self.inputs.stripped else None, seed=self.inputs.seed)
+        how = {"stripped": self.inputs.stripped, "sloppy": self.inputs.sloppy, "seed": self.inputs.seed}
+        spatial_map = to_template(data, affine, mask, **how)
         self._results["forward"], self._results["inverse"] = f"{runtime.cwd}/forward.h5", f"{runtime.cwd}/inverse.h5"
         write_transforms(spatial_map, self._results["forward"], self._results["inverse"])
         return runtime
