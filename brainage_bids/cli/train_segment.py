@@ -96,7 +96,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     minutes = (time.monotonic() - start) / 60
     datasets = options.dataset_name or [root.resolve().name for root in options.derivatives]
     folder = write_segmenter(options.out, trained, setup, about, datasets, minutes=minutes, overwrite=options.overwrite)
-    print(f"\nmean Dice {mean_dice(trained.fitted.dice):.3f} on {', '.join(trained.validation_people)} (epoch {trained.fitted.best_epoch})")
+    print(f"\nmean Dice {mean_dice(trained.dice):.3f} on {', '.join(trained.validation_people)} (epoch {trained.fitted.best_epoch})")
     print_table([line.split("\t") for line in (folder.path / "dice.tsv").read_text(encoding="utf-8").splitlines()])
     print(folder.path)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from brainage_bids.records import BadConfiguration
-from brainage_bids.training.augment import Augmentation, augment
-from brainage_bids.training.forward import Cohort, Convolved
-from brainage_bids.training.objective import balanced_weights
+from brainage_bids.training.data import Dataset
+from brainage_bids.training.forward import Convolved
 from brainage_bids.training.processes import ALONE, Team
 
 MOST_LOADERS = 8
@@ -28,14 +27,14 @@ class Batch:
     Attributes
     ----------
     images : Tensor
-        (n, 1, X, Y, Z), or what frozen convolutions make of that.
-    ages : Tensor, shape (n,)
+        (views, channels, …), or what frozen convolutions make of that.
+    target : Tensor, shape (views, …)
     share : float
         n over the people of the batch in all processes.
     """
 
     images: torch.Tensor
-    ages: torch.Tensor
+    target: torch.Tensor
     share: float
 
 
@@ -45,12 +44,11 @@ class Batches:
 
     Attributes
     ----------
-    cohort : Cohort
+    data : Dataset
     rows : ndarray of int
         Who is trained on.
     size : int
-        People of a batch, over all processes.
-    how : Augmentation
+        Sessions of a batch, over all processes.
     seed : int
     balance : bool
     device : str
@@ -61,10 +59,9 @@ class Batches:
         Seconds in which the network had nothing to do, of the epoch that is running.
     """
 
-    cohort: Cohort
+    data: Dataset
     rows: np.ndarray
     size: int
-    how: Augmentation
     seed: int
     balance: bool = False
     device: str = "cpu"
@@ -74,13 +71,13 @@ class Batches:
 
     def parts(self, epoch: int) -> list[np.ndarray]:
         """Rows of each batch of an epoch; every process has somebody in every batch."""
-        least = max(2 if self.size > 1 else 1, self.team.size)  # batch norm has no variance of one
+        least = max(self.data.least if self.size > 1 else 1, self.team.size)
         if min(self.size, len(self.rows)) < self.team.size:
             words = f"{min(self.size, len(self.rows))} people cannot be shared by {self.team.size} processes"
             raise BadConfiguration(f"A batch of {words}; give --batch {self.team.size} or more, or fewer processes.")
         generator = np.random.default_rng((self.seed, epoch, 2))
         if self.balance:
-            order = generator.choice(self.rows, len(self.rows), p=balanced_weights(self.cohort.ages[self.rows]))
+            order = generator.choice(self.rows, len(self.rows), p=self.data.weights(self.rows))
         else:
             order = generator.permutation(self.rows)
         parts = [order[start : start + self.size] for start in range(0, len(order), self.size)]
@@ -103,25 +100,22 @@ class Batches:
                 start = time.monotonic()
                 made = waiting.popleft().result()
                 self.waited += time.monotonic() - start
-                images, ages = (values.to(self.device, non_blocking=True) for values in (made.images, made.ages))
-                yield Batch(images, ages, made.share)
+                images, target = (values.to(self.device, non_blocking=True) for values in (made.images, made.target))
+                yield Batch(images, target, made.share)
 
     def _make(self, epoch: int, number: int, rows: np.ndarray) -> Batch:
         places = range(len(rows))[self.team.share(len(rows))]
         mine = rows[self.team.share(len(rows))]
-        ages = torch.from_numpy(self.cohort.ages[mine].astype(np.float32))
-        images = self.convolved.batch(mine) if self.convolved is not None else self._images(epoch, number, places, mine)
+        if self.convolved is not None:
+            images, target = self.convolved.batch(mine), self.convolved.targets(mine)
+        else:
+            generators = [np.random.default_rng((self.seed, epoch, number, place, 3)) for place in places]
+            samples = [self.data.item(int(row), generator) for row, generator in zip(mine, generators, strict=True)]
+            images, target = torch.cat([one.images for one in samples]), torch.cat([one.target for one in samples])
+            images = images.contiguous(memory_format=torch.channels_last_3d) if images.dim() == 5 else images
         if self.device.startswith("cuda"):
-            images, ages = images.pin_memory(), ages.pin_memory()
-        return Batch(images, ages, len(mine) / len(rows))
-
-    def _images(self, epoch: int, number: int, places: Sequence[int], rows: np.ndarray) -> torch.Tensor:
-        images = []
-        for place, row in zip(places, rows, strict=True):
-            generator = np.random.default_rng((self.seed, epoch, number, place, 3))
-            images.append(augment(torch.from_numpy(self.cohort.cache.read(int(row))), self.how, generator))
-        stacked = torch.stack(images)[:, None]
-        return stacked.contiguous(memory_format=torch.channels_last_3d) if stacked.dim() == 5 else stacked
+            images, target = images.pin_memory(), target.pin_memory()
+        return Batch(images, target, len(mine) / len(rows))
 
 
 def loader_count(device: str) -> int:

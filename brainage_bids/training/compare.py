@@ -12,8 +12,9 @@ from brainage_bids.models.network import NetworkModel, load_state, make_network,
 from brainage_bids.stats.metrics import bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import sign_flip_test
 from brainage_bids.training.cache import Cache
+from brainage_bids.training.forward import Cohort, predict
 from brainage_bids.training.images import ImageTable
-from brainage_bids.training.loop import Cohort, fit, predict
+from brainage_bids.training.loop import fit
 from brainage_bids.training.network_train import Setup, train_one
 from brainage_bids.training.transfer import start_from
 
@@ -103,7 +104,7 @@ def run_cell(cell: Cell, parts: Mapping[str, str], seeds: Sequence[int], *, retr
         name = f"{cell.model}, {cell.start}, run {number} of {len(seeds)}"
         trained = train_one(cell.setup, cohort, rows["train"], rows["validation"], seed, None if told is None else _named(told, name))
         net, seconds = trained.model.net, seconds + trained.fitted.seconds
-        maes.append(trained.fitted.validation_mae)
+        maes.append(trained.fitted.score)
         epochs.append(trained.fitted.best_epoch)
         if retrain:
             net, more = _again(cell.setup, cohort, rows, seed, trained.fitted.best_epoch)

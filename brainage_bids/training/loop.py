@@ -16,17 +16,17 @@ from brainage_bids.models.nets.base import AgeNet
 from brainage_bids.models.nets.encoders import Slices
 from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.records import BadConfiguration
-from brainage_bids.training.augment import preset
 from brainage_bids.training.batches import Batch, Batches
 from brainage_bids.training.checkpoint import Standing, fingerprint, read_checkpoint, save_checkpoint
-from brainage_bids.training.forward import Cohort, convolve, predict
-from brainage_bids.training.objective import Recipe, bins_of, enough_memory, loss_of, make_optimiser, rate_at, step_weights
+from brainage_bids.training.data import Dataset, Objective
+from brainage_bids.training.forward import age_objective, convolve
+from brainage_bids.training.objective import Recipe, enough_memory, make_optimiser, rate_at, step_weights
 from brainage_bids.training.processes import ALONE, Team, joint_norms
 from brainage_bids.training.transfer import hold, to_training
 
-HISTORY = ("epoch", "rate", "train_loss", "validation_mae", "seconds", "volumes_per_s", "waiting")
-"""Columns of ``history.tsv``; the loss has the units of its kind, the error years; ``waiting`` is the share of the time of
-training (without validation) in which the network had to wait for images."""
+HISTORY = ("epoch", "rate", "train_loss", "{measure}", "seconds", "volumes_per_s", "waiting")
+"""Columns of ``history.tsv``; the loss has the units of its kind, the measure is that of the objective; ``waiting`` is the share of the
+time of training (without validation) in which the network had to wait for images."""
 
 
 @dataclass(frozen=True)
@@ -39,45 +39,48 @@ class Fitted:
         One an epoch, with the columns `HISTORY`.
     best_epoch : int
         Whose weights the network has, counted from 1.
-    validation_mae : float
-        Of that epoch, years.
+    score : float
+        Of that epoch, by the objective: years for ages.
     seconds : float
         Of all epochs, those before an interruption too.
     """
 
     history: tuple[Mapping[str, float], ...]
     best_epoch: int
-    validation_mae: float
+    score: float
     seconds: float
 
 
 def fit(
-    net: AgeNet,
-    cohort: Cohort,
+    net: torch.nn.Module,
+    data: Dataset,
     train: Sequence[int],
     validation: Sequence[int],
     recipe: Recipe,
     *,
     seed: int,
+    objective: Objective | None = None,
     freeze: str = "none",
     device: str = "cpu",
     work: Path | None = None,
     told: Callable[[Mapping[str, float]], None] | None = None,
     team: Team = ALONE,
 ) -> Fitted:
-    """Train a network in place; it ends with the weights of the epoch whose validation error was the least.
+    """Train a network in place; it ends with the weights of the epoch that was best in validation.
 
     Everything that is drawn follows from the seed and the number of the epoch, so that a run that was killed and started
     again with the same arguments ends with the same weights.
 
     Parameters
     ----------
-    net : AgeNet
-    cohort : Cohort
+    net : Module
+    data : Dataset
     train, validation : sequence of int
-        Rows of the cohort.
+        Rows of the data.
     recipe : Recipe
     seed : int
+    objective : Objective, optional
+        That of ages by default.
     freeze : str
         Of ``transfer.FREEZE``.
     device : str
@@ -95,10 +98,11 @@ def fit(
     """
     if not len(train) or not len(validation):
         raise BadConfiguration("Training needs people to train on and people to validate with.")
+    objective = objective or age_objective(net, data, recipe, device)
     with enough_memory(recipe):
         net.to(device)
         with exact(), joint_norms(net, team):
-            fitted = _Run(net, cohort, train, validation, recipe, seed, freeze, device, work, team).go(told)
+            fitted = _Run(net, data, train, validation, recipe, objective, seed, freeze, device, work, team).go(told)
     net.eval()
     return fitted
 
@@ -111,18 +115,20 @@ def can_convolve_once(net: AgeNet, recipe: Recipe, freeze: str) -> bool:
 class _Run:
     """One call of `fit`."""
 
-    def __init__(self, net, cohort, train, validation, recipe: Recipe, seed: int, freeze: str, device: str, work: Path | None, team: Team):
-        self.net, self.cohort, self.recipe, self.seed, self.team = net, cohort, recipe, seed, team
-        if cohort.cache.volumes.ndim == 4 and not isinstance(net, Slices):
+    def __init__(
+        self, net, data: Dataset, train, validation, recipe: Recipe, objective: Objective, seed: int, freeze: str, device, work, team: Team
+    ):
+        self.net, self.data, self.recipe, self.objective, self.seed, self.team = net, data, recipe, objective, seed, team
+        if any(weight.dim() == 5 for weight in net.parameters()):
             net.to(memory_format=torch.channels_last_3d)
         self.train, self.validation = np.asarray(train), np.asarray(validation)
         self.freeze, self.device, self.work = freeze, device, work
         hold(net, freeze)
         self.optimiser = make_optimiser(recipe, net.parameters())
-        self.batches = Batches(cohort, self.train, recipe.batch, preset(recipe.augmentation), seed, recipe.balance, device, team)
+        self.batches = Batches(data.drawn_by(recipe), self.train, recipe.batch, seed, recipe.balance, device, team)
         self.in_epoch = len(self.batches.parts(0))
         self.steps = math.ceil(self.in_epoch / recipe.accumulate)
-        self.standing = Standing((math.inf, 0, {}))
+        self.standing = Standing((objective.worst, 0, {}))
         self.path = work / f"run-{self._digest()}.pt" if work is not None else None
 
     def go(self, told) -> Fitted:
@@ -132,12 +138,12 @@ class _Run:
         if not standing.finished and can_convolve_once(self.net, self.recipe, self.freeze):
             rows = [*self.train.tolist(), *self.validation.tolist()]
             how = {"device": self.device, "batch": self.recipe.batch, "work": self.work}
-            self.batches.convolved = convolve(self.net, self.cohort, rows, **how)
+            self.batches.convolved = convolve(self.net, self.data, rows, **how)
         while not standing.finished:
             line = self._epoch(len(standing.history))
             standing.history.append(line)
-            if line["validation_mae"] < standing.best[0]:
-                standing.best = (line["validation_mae"], len(standing.history), state_arrays(self.net))
+            if self.objective.better(line[self.objective.measure], standing.best[0]):
+                standing.best = (line[self.objective.measure], len(standing.history), state_arrays(self.net))
             waited = len(standing.history) - standing.best[1]
             standing.finished = len(standing.history) >= self.recipe.epochs or waited >= self.recipe.patience
             if self.path is not None and self.team.leads:
@@ -166,17 +172,16 @@ class _Run:
                 self.optimiser.step()
                 self.optimiser.zero_grad(set_to_none=True)
         seconds = max(time.monotonic() - start, 1e-9)
-        predicted = self._predict_validation()
-        mae = float(np.mean(np.abs(predicted - self.cohort.ages[self.validation])))
-        if not math.isfinite(mae):
+        score = self._score()
+        if not math.isfinite(score):
             raise BadConfiguration(f"The network gave no number in epoch {epoch + 1}; give a smaller --rate.")
         speed, waiting = len(self.train) / seconds, self.batches.waited / seconds
-        values = (epoch + 1, rate, float(np.average(losses, weights=sizes)), mae, time.monotonic() - start, speed, waiting)
-        return dict(zip(HISTORY, values, strict=True))
+        values = (epoch + 1, rate, float(np.average(losses, weights=sizes)), score, time.monotonic() - start, speed, waiting)
+        return dict(zip((name.format(measure=self.objective.measure) for name in HISTORY), values, strict=True))
 
     def _learn_from(self, batch: Batch, weight: float, epoch: int) -> float:
         """Add the gradients of a batch to those of its step and return its loss, that of all processes."""
-        loss = self._loss(batch.images, batch.ages) * batch.share
+        loss = self._loss(batch.images, batch.target) * batch.share
         value = float(self.team.total(loss.detach().clone()))
         if not math.isfinite(value):
             advice = "give a smaller --rate, or look for images with odd values"
@@ -184,16 +189,15 @@ class _Run:
         (loss * weight).backward()
         return value
 
-    def _loss(self, images: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
+    def _loss(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             output = self.net(images) if self.batches.convolved is None else self.net.head(self.net.dense(images))
-        return loss_of(self.recipe.loss, output.float(), ages, bins_of(self.net))
+        return self.objective.loss(output.float(), target)
 
-    def _predict_validation(self) -> np.ndarray:
-        rows = self.validation.tolist()
-        convolved = self.batches.convolved
+    def _score(self) -> float:
+        rows, convolved = self.validation.tolist(), self.batches.convolved
         if convolved is None:
-            return predict(self.net, self.cohort, rows, device=self.device, batch=self.recipe.batch, team=self.team)
+            return self.objective.score(self.net, rows, self.team)
         self.net.eval()
         found = []
         with torch.inference_mode():
@@ -201,10 +205,20 @@ class _Run:
                 outputs = convolved.batch(rows[start : start + self.recipe.batch]).to(self.device)
                 age, _ = self.net.head.age(self.net.head(self.net.dense(outputs)))
                 found.append(age.double().cpu().numpy())
-        return np.concatenate(found)
+        return float(np.mean(np.abs(np.concatenate(found) - convolved.ages[rows])))
 
     def _digest(self) -> str:
         """What the weights at the end depend on: everything that was given, and the weights at the start."""
-        rows = [self.train.tolist(), self.validation.tolist(), self.cohort.ages.tolist(), self.cohort.cache.volumes.shape]
-        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, self.cohort.cache.name, HISTORY]
+        rows = [self.train.tolist(), self.validation.tolist(), self.data.name, self.objective.measure]
+        about = [asdict(self.recipe), self.seed, self.freeze, str(self.net), rows, HISTORY]
         return fingerprint(self.net, about)
+
+
+def history_text(history: Sequence[Mapping[str, float]]) -> str:
+    """The history as a tsv.
+
+    >>> history_text([{"epoch": 1.0, "train_loss": 9.5}]).split()
+    ['epoch', 'train_loss', '1', '9.5']
+    """
+    names = list(history[0])
+    return "\n".join(["\t".join(names), *("\t".join(f"{line[name]:.6g}" for name in names) for line in history)]) + "\n"

@@ -16,7 +16,7 @@ from brainage_bids.models.registry import ModelFolder
 from brainage_bids.training.cache import Cache
 from brainage_bids.training.folder import EXAMPLE_PEOPLE, About, describe_ages, measure
 from brainage_bids.training.images import ImageTable
-from brainage_bids.training.loop import HISTORY
+from brainage_bids.training.loop import history_text
 from brainage_bids.training.network_folder import write_network
 from brainage_bids.training.network_train import LEVEL, HeldOut, Setup, Trained
 
@@ -81,16 +81,6 @@ def write_trained(
 
     example = {contract.key: cache.mean_cells(oldest.tolist())}
     return write_network(out, model, make_card, example=example, kept=kept, overwrite=overwrite)
-
-
-def history_text(history: tuple[Mapping[str, float], ...]) -> str:
-    """The history as a tsv.
-
-    >>> history_text(({**dict.fromkeys(HISTORY, 2.0), "train_loss": 9.5},)).splitlines()[1].split()[:4]
-    ['2', '2', '9.5', '2']
-    """
-    lines = ["\t".join(HISTORY), *("\t".join(f"{line[name]:.6g}" for name in HISTORY) for line in history)]
-    return "\n".join(lines) + "\n"
 
 
 def describe_device(setup: Setup) -> str:

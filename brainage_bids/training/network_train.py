@@ -179,7 +179,7 @@ def train_parts(
     sessions = np.bincount(row_of)
     predictions = [_predicted(setup, one.model, cohort, test) for one in trained]
     errors = [np.bincount(row_of, values - table.ages[test]) / sessions for values in predictions]
-    best = int(np.argmin([one.fitted.validation_mae for one in trained]))
+    best = int(np.argmin([one.fitted.score for one in trained]))
     counts = count_parts(table.participants, parts)
     numbers = ", ".join(f"{count} {name}" for name, count in counts.items())
     guesses = np.full(test.size, table.ages[rows["train"]].mean())

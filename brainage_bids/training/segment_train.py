@@ -24,8 +24,9 @@ from brainage_bids.models.segmenter import KIND, SegmentModel, segmenter_to_file
 from brainage_bids.models.weights import pack_arrays
 from brainage_bids.records import BadDataset
 from brainage_bids.training.folder import About, check_place, json_bytes, place_folder, write_bytes
+from brainage_bids.training.loop import Fitted, fit, history_text
 from brainage_bids.training.objective import Recipe
-from brainage_bids.training.segment_loop import HISTORY, FittedSegmenter, View, fit_segmenter
+from brainage_bids.training.segment_data import SegmentData, View, dice_in_validation, segment_objective
 from brainage_bids.training.segment_sources import PaintedSource, Source
 
 HISTORY_FILE, DICE_FILE = "history.tsv", "dice.tsv"
@@ -80,10 +81,11 @@ class SegmentSetup:
 
 @dataclass(frozen=True)
 class TrainedSegmenter:
-    """A trained encoder-decoder, and who it was trained on."""
+    """A trained encoder-decoder, its Dice of every label (columns) in the images of validation, and who it was trained on."""
 
     model: SegmentModel
-    fitted: FittedSegmenter
+    fitted: Fitted
+    dice: np.ndarray
     train_people: tuple[str, ...]
     validation_people: tuple[str, ...]
     seed: int
@@ -110,11 +112,14 @@ def train_segmenter(
     axis = slice_axis(setup.kind, architecture)
     slices = (0, 0) if axis is None else (int(architecture["first"]), int(architecture["last"]))
     view = View(axis, slices, int(architecture.get("drawn", 8)), setup.patch)
+    data = SegmentData(source, view)
     how = {"seed": seed, "device": setup.device, "work": setup.work, "told": told}
-    fitted = fit_segmenter(net, source, train, validation, setup.recipe, view, setup.labels.count, **how)
+    objective = segment_objective(data, setup.labels.count, setup.device)
+    fitted = fit(net, data, train, validation, setup.recipe, objective=objective, **how)
+    dice = dice_in_validation(net, data, validation, setup.labels.count, setup.device)
     model = SegmentModel(setup.kind, architecture, net.to("cpu").eval(), (contract,), setup.place.steps, setup.labels.names)
     people = [tuple(sorted({_whose(source, row) for row in rows})) for rows in (train, validation)]
-    return TrainedSegmenter(model, fitted, *people, seed)
+    return TrainedSegmenter(model, fitted, dice, *people, seed)
 
 
 def split_people(source: Source, seed: int, paintings: int) -> tuple[list[int], list[int]]:
@@ -170,18 +175,13 @@ def write_segmenter(
             WEIGHTS: write_bytes(folder / WEIGHTS, pack_arrays(arrays)),
             HEADS: write_bytes(folder / HEADS, json_bytes(heads)),
             HISTORY_FILE: write_bytes(folder / HISTORY_FILE, history_text(trained.fitted.history).encode()),
-            DICE_FILE: write_bytes(folder / DICE_FILE, dice_text(trained.model.names, trained.fitted.dice).encode()),
+            DICE_FILE: write_bytes(folder / DICE_FILE, dice_text(trained.model.names, trained.dice).encode()),
         }
         card = _card(trained, setup, about, datasets, minutes, files)
         write_bytes(folder / CARD, card_text(card).encode())
         return card
 
     return place_folder(out, write)
-
-
-def history_text(history: Sequence[Mapping[str, float]]) -> str:
-    """The history as a tsv, with the columns of ``segment_loop.HISTORY``."""
-    return "\n".join(["\t".join(HISTORY), *("\t".join(f"{line[name]:.6g}" for name in HISTORY) for line in history)]) + "\n"
 
 
 def dice_text(names: Sequence[str], dice: np.ndarray) -> str:
@@ -208,7 +208,7 @@ def mean_dice(dice: np.ndarray) -> float:
 def _card(trained: TrainedSegmenter, setup: SegmentSetup, about: About, datasets: Sequence[str], minutes: float, files) -> ModelCard:
     n = len(trained.train_people) + len(trained.validation_people)
     contract: InputContract = setup.place.contract
-    recipe, dice = setup.recipe, mean_dice(trained.fitted.dice)
+    recipe, dice = setup.recipe, mean_dice(trained.dice)
     who = f"{len(trained.validation_people)} people held out, who picked the epoch"
     words = f"mean Dice {dice:.3f} of {len(trained.model.names)} labels on {who}"
     limits = (

@@ -17,20 +17,21 @@ from brainage_bids.training.images import ImageTable
 FREEZE = ("none", "convolutions", "all-but-last")
 
 
-def frozen_parts(net: AgeNet, freeze: str) -> list[nn.Module]:
+def frozen_parts(net: nn.Module, freeze: str) -> list[nn.Module]:
     """The parts of a network that do not learn; BadConfiguration for a word that is not in `FREEZE`."""
     if freeze not in FREEZE:
         raise BadConfiguration(f"{freeze!r} cannot be frozen; known are {', '.join(FREEZE)}.")
-    return {"none": [], "convolutions": [net.convolutions], "all-but-last": [net.convolutions, net.dense]}[freeze]
+    names = {"none": (), "convolutions": ("convolutions",), "all-but-last": ("convolutions", "dense")}[freeze]
+    return [getattr(net, name) for name in names]
 
 
-def hold(net: AgeNet, freeze: str) -> None:
+def hold(net: nn.Module, freeze: str) -> None:
     """Switch off learning of the frozen parts; call once, before an optimiser is made."""
     for part in frozen_parts(net, freeze):
         part.requires_grad_(False)
 
 
-def to_training(net: AgeNet, freeze: str) -> None:
+def to_training(net: nn.Module, freeze: str) -> None:
     """Training mode, in which frozen parts stay in eval mode: their batch norm uses and keeps the statistics it has."""
     net.train()
     for part in frozen_parts(net, freeze):

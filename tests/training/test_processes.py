@@ -9,7 +9,6 @@ import torch
 
 import brainage_bids
 from brainage_bids.records import BadConfiguration
-from brainage_bids.training.augment import preset
 from brainage_bids.training.batches import Batches
 from brainage_bids.training.forward import Cohort
 from brainage_bids.training.processes import ALONE, Team, join
@@ -39,7 +38,7 @@ with join("cpu") as (team, device):
         start = state_arrays(net)
         fitted = fit(net, cohort(), TRAIN, VALIDATION, recipe, seed=3, team=team)
         predicted = predict(net, cohort(), [3, 1, 2], team=team)
-        found = {{"mae": fitted.validation_mae, "loss": fitted.history[-1]["train_loss"], "predicted": predicted}}
+        found = {{"mae": fitted.score, "loss": fitted.history[-1]["train_loss"], "predicted": predicted}}
         moved = {{key: np.abs(value - start[key]).max() for key, value in state_arrays(net).items()}}
         assert min(value for key, value in moved.items() if key.endswith("weight")) > 1e-3, moved
         np.savez({out!r} + f"/{{team.size}}_{{team.rank}}_{{name}}.npz", **state_arrays(net), **found)
@@ -71,7 +70,7 @@ def test_two_processes_train_as_one_does(tmp_path):
 
 
 def batches(size, team, n=10):
-    return Batches(Cohort(None, np.linspace(20, 60, n)), np.arange(n), size, preset("none"), 1, team=team)
+    return Batches(Cohort(None, np.linspace(20, 60, n)), np.arange(n), size, 1, team=team)
 
 
 @pytest.mark.parametrize(("size", "processes"), [(4, 2), (3, 3), (4, 4), (1, 1), (10, 3)])

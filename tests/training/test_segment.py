@@ -21,8 +21,9 @@ from brainage_bids.models.nets.segment import build_segmenter
 from brainage_bids.models.network import state_arrays
 from brainage_bids.models.preparation import Step
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
+from brainage_bids.training.loop import fit
 from brainage_bids.training.objective import Recipe
-from brainage_bids.training.segment_loop import View, cut, fit_segmenter
+from brainage_bids.training.segment_data import SegmentData, View, cut, dice_in_validation, segment_objective
 from brainage_bids.training.segment_sources import labels_as_prepared, packed_source, warped_labels
 from brainage_bids.training.segment_train import split_people
 
@@ -57,16 +58,19 @@ WHOLE = View()
 
 
 def fitted(net, view=WHOLE, **more):
-    return fit_segmenter(net, Balls(), range(8), (8, 9), RECIPE, view, 2, seed=3, **more)
+    data = SegmentData(Balls(), view)
+    return fit(net, data, range(8), (8, 9), RECIPE, seed=3, objective=segment_objective(data, 2), **more)
 
 
 @pytest.mark.parametrize(("kind", "view"), [("vgg8", View()), ("encoder3d", View(patch=8)), ("slices", View(2, (1, 7), 3))])
 def test_it_learns(kind, view):
     net = network(kind)
     found = fitted(net, view)
-    assert found.dice.mean() > 0.8
-    assert found.dice.mean() == pytest.approx(max(line["validation_dice"] for line in found.history), abs=1e-6)
-    assert found.history[found.best_epoch - 1]["validation_dice"] == pytest.approx(found.dice.mean(), abs=1e-6)
+    dice = dice_in_validation(net, SegmentData(Balls(), view), (8, 9), 2)
+    assert dice.mean() > 0.8
+    assert found.score == pytest.approx(dice.mean(), abs=1e-6)
+    assert found.score == max(line["validation_dice"] for line in found.history)
+    assert found.history[found.best_epoch - 1]["validation_dice"] == found.score
 
 
 def equal(first, second):
@@ -79,14 +83,14 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from test_segment import fitted, network
 from pathlib import Path
-from brainage_bids.training import segment_loop
-whole = segment_loop._Run._epoch
+from brainage_bids.training import loop
+whole = loop._Run._epoch
 def epoch(self, number):
     if number == 2:  # dies in the middle of its third epoch
         count, step = iter(range(2)), self.optimiser.step
         self.optimiser.step = lambda: step() if next(count, None) != 1 else os.kill(os.getpid(), signal.SIGKILL)
     return whole(self, number)
-segment_loop._Run._epoch = epoch
+loop._Run._epoch = epoch
 fitted(network(), work=Path({work!r}))
 """
 
@@ -107,7 +111,7 @@ def test_killed_in_an_epoch_and_resumed_gives_the_same_weights(tmp_path):
     assert seen == [3, 4, 5, 6]
     assert equal(again, whole)
     assert len(found.history) == 6
-    (path,) = tmp_path.glob("segment-*.pt")
+    (path,) = tmp_path.glob("run-*.pt")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(BadConfiguration, match="cannot be read .* remove it to start again"):
         fitted(network(), work=tmp_path)
@@ -307,6 +311,6 @@ def test_too_little_memory_says_what_to_do(monkeypatch, error):
     def full(*_):
         raise error
 
-    monkeypatch.setattr("brainage_bids.training.segment_loop._Run._epoch", full)
+    monkeypatch.setattr("brainage_bids.training.loop._Run._epoch", full)
     with pytest.raises(BadConfiguration, match="too little memory for 2 images at once; give --batch 1 --accumulate 2"):
         fitted(network())
