@@ -110,7 +110,7 @@ def with_models(settings: Settings) -> Settings:
     for folder in everyone:
         if not folder.card.outputs:
             advice = "if it names structures, train a network of ages from it by brainage-train --init"
-            raise BadConfiguration(f"The model {folder.card.name} gives nothing that this app writes; {advice}.")
+            raise BadConfiguration(f"The model {folder.card.name} gives no age and nothing else that this app writes; {advice}.")
         missing = [contract.key for contract in folder.card.contracts if contract.key not in model_inputs()]
         if missing:
             raise BadConfiguration(f"The model {folder.card.name} needs {', '.join(missing)}, which this app does not make.")
