@@ -1,3 +1,4 @@
+import gzip
 import itertools
 import json
 import re
@@ -15,6 +16,25 @@ def write_image(path: Path, zoom: float = 1.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([zoom, zoom, zoom, 1.0])), path)
     return path
+
+
+@pytest.fixture
+def write_header() -> Callable[..., Path]:
+    """Write the header of an image alone: what is chosen by it must not look at voxels."""
+
+    def write(path: Path, shape: tuple[int, ...], voxel: tuple[float, ...], units: str = "mm") -> Path:
+        header = nib.Nifti1Header()
+        header.set_data_shape(shape)
+        header.set_data_dtype(np.int16)
+        header["pixdim"][1:4] = voxel
+        header.set_xyzt_units(units)
+        header["vox_offset"] = 352
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = header.binaryblock + bytes(4)
+        path.write_bytes(gzip.compress(content) if path.name.endswith(".gz") else content)
+        return path
+
+    return write
 
 
 @pytest.fixture
