@@ -182,8 +182,7 @@ def _scan(paths: Sequence[Path], modality: str, who: tuple[str, str | None], inh
     choice = choose(paths, modality)
     name = parse_name(choice.path.name)
     entities = name.long_entities() if name else {}
-    reason = f"{choice.path.name} was chosen ({choice.reason})"
-    left = [Skipped(*who, modality, path, reason) for path in choice.others]
+    left = [Skipped(*who, modality, path, f"{choice.path.name} was chosen ({why})") for path, why in choice.others]
     return Scan(choice.path, modality, entities, choice.reason, inheritance.metadata(choice.path)), left
 
 

@@ -39,11 +39,11 @@ _UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 
 @dataclass(frozen=True)
 class Choice:
-    """The image chosen, why, and the others."""
+    """The image chosen, why, and the others, each with what told the chosen one from it."""
 
     path: Path
     reason: str  # "only T1w", "highest resolution of 2 T1w"
-    others: tuple[Path, ...]
+    others: tuple[tuple[Path, str], ...]
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     (`other_images.swi_rank`); then `RULE`: no scout or localizer; one volume; a field of view that holds a head, by the header;
     without contrast agent (``ce-``, unless it says that there is none) before with; an image that combines echoes, chunks,
     inversions or flip angles before a single one of them; no thick slices; normalised reconstruction (``rec-norm``) before others;
-    corrected for distortion (``DIS3D``; ``ND`` last);
-    smaller voxels before larger; the first echo; the last run; the first name. The reason is the first of these that tells
-    the choice from the runner-up.
+    corrected for distortion (``DIS3D``; ``ND`` last); smaller voxels before larger; the first echo; the last run; the first name.
+    The reason is the first of these that tells the choice from the runner-up.
 
     Parameters
     ----------
@@ -107,10 +106,15 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     if len(paths) == 1:
         return Choice(paths[0], f"only {modality}{_said(paths[0], swi)}", ())
     ranked = sorted((_rank(path, swi), path) for path in paths)
-    (best, path), (second, _) = ranked[:2]
+    best, path = ranked[0]
     words = ("readable header", *(("best kind", "in anat") if swi else ()), *RULE)
-    decisive = next(word for word, one, two in zip(words, best, second, strict=True) if one != two)
-    return Choice(path, f"{decisive} of {len(paths)} {modality}{_said(path, swi)}", tuple(other for _, other in ranked[1:]))
+
+    def reason(rank: tuple) -> str:
+        decisive = next(word for word, one, two in zip(words, best, rank, strict=True) if one != two)
+        return f"{decisive} of {len(paths)} {modality}{_said(path, swi)}"
+
+    others = tuple((other, reason(rank)) for rank, other in ranked[1:])
+    return Choice(path, others[0][1], others)
 
 
 def read_grid(path: Path) -> Grid | None:

@@ -55,7 +55,7 @@ def test_the_rule_and_its_reason(make_dataset, files, chosen, reason):
     for order in itertools.permutations(paths):
         choice = choose(order, "T1w")
         assert (choice.path.name, choice.reason) == (f"sub-1_{chosen}T1w.nii.gz", reason)
-        assert sorted([choice.path, *choice.others]) == sorted(paths)
+        assert sorted([choice.path, *(path for path, _ in choice.others)]) == sorted(paths)
 
 
 WHOLE = ((176, 240, 256), (1.0, 1.0, 1.0))
@@ -86,6 +86,15 @@ def test_a_slab_without_agent_goes_after_a_head_with_it(tmp_path, write_header):
     slab = write_header(tmp_path / "sub-1_T1w.nii", (400, 400, 80), (0.5, 0.5, 0.5))
     whole = write_header(tmp_path / "sub-1_ce-gd_T1w.nii", *WHOLE)
     assert choose([slab, whole], "T1w").path == whole
+
+
+def test_each_image_that_is_left_is_told_its_own_reason(tmp_path, write_header):
+    files = {"acq-hipp_": ((400, 400, 80), (0.5, 0.5, 0.5)), "ce-gd_": WHOLE, "": WHOLE, "rec-x_": ((100, 120, 120), (2.0, 2.0, 2.0))}
+    paths = {name: write_header(tmp_path / f"sub-1_{name}T1w.nii", *grid) for name, grid in files.items()}
+    choice = choose(list(paths.values()), "T1w")
+    words = {"rec-x_": "highest resolution", "ce-gd_": "no contrast agent", "acq-hipp_": "widest field of view"}
+    assert choice.others == tuple((paths[name], f"{word} of 4 T1w") for name, word in words.items())
+    assert (choice.path, choice.reason) == (paths[""], "highest resolution of 4 T1w")
 
 
 def test_of_heads_the_finer_is_taken_however_wide_the_other(tmp_path, write_header):
