@@ -13,7 +13,7 @@ from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
 
 RULE = (
-    "no scout", "single volume", "widest field of view", "no contrast agent", "combined image", "thinnest slices",
+    "no scout", "plain intensities", "single volume", "widest field of view", "no contrast agent", "combined image", "thinnest slices",
     "normalised reconstruction", "distortion corrected", "highest resolution", "first echo", "last run", "first name",
 )  # fmt: skip
 """What tells two images of one kind apart, in this order, after a header that can be read and, for SWI, kind and folder."""
@@ -29,7 +29,9 @@ PARTS = {
 }
 """Entities of a file that holds a part of what was measured, and what is said where such a file is taken."""
 
-_NO_AGENT = re.compile(r"(no|none|non|without|pre|native|0|false|na)(contrast|agent|gd|gad|gado|gadolinium|ce)?", re.IGNORECASE)
+_NO_AGENT = re.compile(
+    r"(no|none|non|without|wo|pre|native|minus|nil|0|false|na|un)(contrast|enhanced|agent|gd|gad|gado|gadolinium|ce)?", re.IGNORECASE
+)
 _SCOUT = re.compile(r"scout|locali[sz]er|survey|(?<![a-z])loc(?![a-z])|3plane|threeplane", re.IGNORECASE)
 _NORMALISED = re.compile(r"(?<!no)(?<!non)(?<!un)norm(ali[sz]ed)?(?![a-z])", re.IGNORECASE)
 _CORRECTED = re.compile(r"dis[23]d", re.IGNORECASE)
@@ -48,17 +50,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Grid:
-    """What the header of an image says: voxels along the three axes of space, their lengths (mm), volumes."""
+    """What a header says: voxels along the three axes of space, their lengths (mm), volumes, whether these are plain numbers."""
 
     shape: tuple[int, int, int]
     voxel_mm: tuple[float, float, float]
-    volumes: int
+    volumes: int = 1
+    is_plain: bool = True  # no colours, no complex numbers
 
     @property
     def narrowest_mm(self) -> float:
         """The shortest side of the field of view.
 
-        >>> Grid((400, 400, 80), (0.5, 0.5, 0.5), 1).narrowest_mm
+        >>> Grid((400, 400, 80), (0.5, 0.5, 0.5)).narrowest_mm
         40.0
         """
         return min(count * size for count, size in zip(self.shape, self.voxel_mm, strict=True))
@@ -67,7 +70,7 @@ class Grid:
     def has_thick_slices(self) -> bool:
         """Whether the longest edge of a voxel is that of a slice of a two-dimensional scan.
 
-        >>> Grid((512, 512, 30), (0.4, 0.4, 5.0), 1).has_thick_slices, Grid((176, 240, 256), (1.2, 1.0, 1.0), 1).has_thick_slices
+        >>> Grid((512, 512, 30), (0.4, 0.4, 5.0)).has_thick_slices, Grid((176, 240, 256), (1.2, 1.0, 1.0)).has_thick_slices
         (True, False)
         """
         length, ratio = THICK_SLICES
@@ -78,10 +81,11 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     """Choose one image of a session.
 
     The rule: an image whose header can be read before one whose header cannot; then, for SWI, the kind and the folder
-    (`other_images.swi_rank`); then `RULE`: no scout or localizer; one volume; a field of view that holds a head, by the header;
-    without contrast agent (``ce-``, unless it says that there is none) before with; an image that combines echoes, chunks,
-    inversions or flip angles before a single one of them; no thick slices; normalised reconstruction (``rec-norm``) before others;
-    corrected for distortion (``DIS3D``; ``ND`` last); smaller voxels before larger; the first echo; the last run; the first name.
+    (`other_images.swi_rank`); then `RULE`: no scout or localizer; no colours or complex numbers; one volume; a field of view that
+    holds a head, by the header; without contrast agent (``ce-``, unless it says that there is none) before with; an image that
+    combines echoes, chunks, inversions or flip angles before a single one of them; no thick slices; normalised reconstruction
+    (``rec-norm``) before others; corrected for distortion (``DIS3D``; ``ND`` last); smaller voxels before larger; the first
+    echo; the last run; the first name.
     The reason is the first of these that tells the choice from the runner-up.
 
     Parameters
@@ -126,12 +130,13 @@ def read_grid(path: Path) -> Grid | None:
         factor = _UNITS_MM.get(header.get_xyzt_units()[0], 1.0)
         voxel = tuple(float(zoom) * factor for zoom in header.get_zooms()[:3])
         shape = tuple(int(count) for count in header.get_data_shape())
+        dtype = header.get_data_dtype()
     except Exception:  # noqa: BLE001 - any failure of a foreign header means the same: it ranks last, which the reason tells
         return None
     volume = math.prod(voxel)
     if len(voxel) != 3 or not math.isfinite(volume) or volume <= 0:
         return None
-    return Grid(shape[:3], voxel, math.prod(shape[3:]))
+    return Grid(shape[:3], voxel, math.prod(shape[3:]), dtype.fields is None and dtype.kind != "c")
 
 
 def _rank(path: Path, swi: bool) -> tuple:
@@ -143,6 +148,7 @@ def _rank(path: Path, swi: bool) -> tuple:
         grid is None,
         *(swi_rank(path)[:2] if swi else ()),
         bool(_SCOUT.search(labels)),
+        grid is not None and not grid.is_plain,
         grid is not None and grid.volumes != 1,
         0 if grid is None else -math.floor(min(grid.narrowest_mm, WHOLE_HEAD_MM) / 10),
         agent is not None and not _NO_AGENT.fullmatch(agent),

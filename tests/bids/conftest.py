@@ -22,10 +22,10 @@ def write_image(path: Path, zoom: float = 1.0) -> Path:
 def write_header() -> Callable[..., Path]:
     """Write the header of an image alone: what is chosen by it must not look at voxels."""
 
-    def write(path: Path, shape: tuple[int, ...], voxel: tuple[float, ...], units: str = "mm") -> Path:
+    def write(path: Path, shape: tuple[int, ...], voxel: tuple[float, ...], *, units: str = "mm", kind: str = "int16") -> Path:
         header = nib.Nifti1Header()
         header.set_data_shape(shape)
-        header.set_data_dtype(np.int16)
+        header.set_data_dtype(kind if kind != "RGB" else np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
         header["pixdim"][1:4] = voxel
         header.set_xyzt_units(units)
         header["vox_offset"] = 352

@@ -19,6 +19,7 @@ from brainage_bids.bids.selection import Grid, choose, read_grid
         ({"ce-gd_rec-norm_": 0.5, "": 1.0}, "", "no contrast agent of 2 T1w"),
         ({"ce-none_": 0.8, "": 1.0}, "ce-none_", "highest resolution of 2 T1w"),
         ({"ce-no_": 1.0, "ce-gd_": 0.8}, "ce-no_", "no contrast agent of 2 T1w"),
+        ({"ce-noGd_": 0.8, "ce-unenhanced_": 0.9, "ce-none1_": 0.5}, "ce-noGd_", "highest resolution of 3 T1w"),
         ({"ce-pre_": 1.0, "ce-post_": 0.8}, "ce-pre_", "no contrast agent of 2 T1w"),
         ({"rec-NORM_": 1.2, "rec-nonorm_": 0.8}, "rec-NORM_", "normalised reconstruction of 2 T1w"),
         ({"echo-1_": 0.8, "echo-2_": 0.8, "rec-RMS_": 1.0}, "rec-RMS_", "combined image of 3 T1w"),
@@ -97,6 +98,14 @@ def test_each_image_that_is_left_is_told_its_own_reason(tmp_path, write_header):
     assert (choice.path, choice.reason) == (paths[""], "highest resolution of 4 T1w")
 
 
+@pytest.mark.parametrize("kind", ["RGB", "complex64"])
+def test_colours_and_complex_numbers_go_last(tmp_path, write_header, kind):
+    odd = write_header(tmp_path / "sub-1_acq-a_rec-norm_T1w.nii", *WHOLE, kind=kind)
+    plain = write_header(tmp_path / "sub-1_acq-b_T1w.nii", *WHOLE)
+    choice = choose([odd, plain], "T1w")
+    assert (choice.path, choice.reason) == (plain, "plain intensities of 2 T1w")
+
+
 def test_of_heads_the_finer_is_taken_however_wide_the_other(tmp_path, write_header):
     wide = write_header(tmp_path / "sub-1_acq-a_T1w.nii", (256, 256, 256), (1.0, 1.0, 1.0))
     fine = write_header(tmp_path / "sub-1_acq-b_T1w.nii", (224, 320, 320), (0.8, 0.8, 0.8))
@@ -104,7 +113,7 @@ def test_of_heads_the_finer_is_taken_however_wide_the_other(tmp_path, write_head
 
 
 def test_lengths_in_metres_are_lengths(tmp_path, write_header):
-    path = write_header(tmp_path / "sub-1_acq-m_T1w.nii", (176, 240, 256), (1e-3, 1e-3, 1e-3), "meter")
+    path = write_header(tmp_path / "sub-1_acq-m_T1w.nii", (176, 240, 256), (1e-3, 1e-3, 1e-3), units="meter")
     assert read_grid(path).narrowest_mm == pytest.approx(176)
 
 
