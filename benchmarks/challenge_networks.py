@@ -15,8 +15,8 @@ from brainage_bids.models.inputs import NetInput
 from brainage_bids.models.network import NetworkModel, make_network
 from brainage_bids.models.segmenter import SegmentModel
 from brainage_bids.training.cache import Cache
-from brainage_bids.training.images import ImageTable
 from brainage_bids.training.forward import Cohort, predict
+from brainage_bids.training.images import ImageTable
 from brainage_bids.training.network_train import Setup, inner_split, train_one
 from brainage_bids.training.objective import Recipe
 from brainage_bids.training.transfer import start_from

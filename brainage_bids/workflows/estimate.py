@@ -30,7 +30,7 @@ def estimate_session(session: Session, plan) -> bool:
     UnusableInput
         If a model gives no number for this person. One that looks at a FLAIR or SWI that is not there gives a row without an age.
     """
-    from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
+    from brainage_bids.bids.estimates import ABOUT, COLUMNS, estimate_rows, read_rows
     from brainage_bids.models.case import session_case
     from brainage_bids.models.predict import estimate_of, predict
     from brainage_bids.workflows.model_outputs import discard_outputs, write_outputs
@@ -52,7 +52,7 @@ def estimate_session(session: Session, plan) -> bool:
         changed |= bool(write_outputs(session, plan.out_dir, one.folder, prediction))
     if path.is_file() and read_rows(path) == rows:
         return changed
-    sink_table(rows, path, COLUMNS)
+    sink_table(rows, path, COLUMNS, sidecar=ABOUT)
     return True
 
 

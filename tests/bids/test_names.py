@@ -8,6 +8,7 @@ from brainage_bids.bids import names
 
 LABELS = st.text("abcXYZ019+", min_size=1, max_size=8)
 FREE = {"label": "GM", "res": "2", "desc": "mask", "model": "gpr36", "modality": "swi", "image": "FLAIR"}
+FREE |= {"synthesised": "cbv", "suffix": "relevance"}
 
 
 def entities_of(key: str) -> dict[str, str]:

@@ -39,15 +39,16 @@ def test_sidecars_say_what_bids_asks_for():
 
 
 def test_every_image_and_table_has_its_words():
-    free = {"label": "GM", "res": "1", "modality": "swi", "image": "FLAIR"}
+    free = {"label": "GM", "res": "1", "modality": "swi", "image": "FLAIR", "model": "a", "desc": "b", "suffix": "c", "synthesised": "cbv"}
     for key, output in names.io_spec()["outputs"].items():
         entities = {entity: value for entity, value in free.items() if f"{{{entity}}}" in output["name"]}
         if output["name"].endswith((".nii.gz", ".h5")):
             content = sidecars.image_sidecar(key, "sub-1", sources=[], skull_stripped=True, **entities)
             assert content["Description"] and "{" not in content["Description"]
-            assert ("SkullStripped" in content) == output["name"].endswith(("_T1w.nii.gz", "y}.nii.gz", "e}.nii.gz"))
+            assert ("SkullStripped" in content) == output["name"].endswith(("_T1w.nii.gz", "{modality}.nii.gz", "{image}.nii.gz"))
         elif output["name"].endswith(".tsv"):
-            columns = sidecars.table_columns("lookup" if key.endswith("_lookup") else key.removeprefix("other_"))
+            table = {"dseg_lookup": "lookup", "aseg_lookup": "lookup", "model_table": "structures"}.get(key, key.removeprefix("other_"))
+            columns = sidecars.table_columns(table)
             assert all(column["Description"] for column in columns.values())
 
 
