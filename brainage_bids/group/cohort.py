@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainage_bids.group.collect import Collected, collect, some
-from brainage_bids.group.made_groups import COLUMN, made_groups
+from brainage_bids.group.made_groups import made_groups
+from brainage_bids.group.own_columns import ESTIMATE, MADE_GROUP, MEASURES, PHENOTYPE_FLAGS
 from brainage_bids.group.phenotype_columns import MOST_KINDS, describe
 from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
@@ -150,7 +151,7 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         visit = (row["participant_id"], row["session_id"])
         measured = collected.measures.get(visit, {})
         rows.append(_joined(row, known[visit], collected.versions.get(visit)) | {name: measured.get(name) for name in names})
-    everyone = pd.DataFrame(rows, columns=[*_ESTIMATE, *told.columns, *names], dtype=object)
+    everyone = pd.DataFrame(rows, columns=[*ESTIMATE, *told.columns, *names], dtype=object)
     _settle_types(everyone, told.columns)
     everyone = in_order(everyone)
     warnings += _check(everyone)
@@ -158,9 +159,9 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
     described = dict(told.columns)
     if settings.groups:
         groups, said = made_groups(settings.groups, columns_of(everyone), len(everyone))
-        everyone[COLUMN], described[COLUMN] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
+        everyone[MADE_GROUP], described[MADE_GROUP] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
         warnings += said
-    group_column, group_asked = _group_column(everyone, settings, described)
+    group_column, group_asked = _group_column(everyone, settings, described, told.called)
     flow = _select(everyone, models, settings, len(collected.visits), len({row["participant_id"] for row in collected.missing}))
     mark_outliers(everyone)
     table = everyone[everyone["excluded"].isna()].reset_index(drop=True)
@@ -169,7 +170,7 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         warnings.append(f"No estimate of {', '.join(without)} takes part, so nothing is said of it.")
         models = tuple(name for name in models if name not in without)
     warnings += _about_reference(table, settings) + _about_lacking(everyone) * bool(len(table))
-    regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in ("vol_", "qc_", "contrib_"))
+    regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in MEASURES)
     return Cohort(
         everyone, table, models, tuple(described), regions, quality, group_column, group_asked, settings,
         contributions, collected.missing, flow, problems, warnings, described,
@@ -180,11 +181,6 @@ def _made(settings: GroupSettings) -> dict[str, Any]:
     return {"Description": f"Group made by --groups: {'; '.join(settings.groups)}."}
 
 
-_ESTIMATE = (
-    "participant_id", "session_id", "model", "modality", "brain_age", "brain_age_sd", "sd_within", "sd_between", "brain_age_low",
-    "brain_age_high", "interval_level", "interval_method", "age", "sex", "site", "pad", "flags", "model_sha256", "program_version",
-    "excluded", "reference", "outlier", "age_in_outputs",
-)  # fmt: skip
 _NUMBERS = (
     "brain_age", "brain_age_sd", "sd_within", "sd_between", "brain_age_low", "brain_age_high", "interval_level", "age", "pad",
     "age_in_outputs",
@@ -194,17 +190,17 @@ _NUMBERS = (
 def _joined(row: Mapping[str, Any], known: Mapping[str, Any], version: str | None) -> dict[str, Any]:
     age = known["age"] if known["age"] is not None else row["age"]
     brain_age = row["brain_age"]
-    out = {name: row.get(name) for name in _ESTIMATE}
+    out = {name: row.get(name) for name in ESTIMATE}
     flags = [flag for flag in (row["flags"] or "").split(";") if flag]
     flags = [flag for flag in flags if not (flag == "age_missing" and age is not None)]
-    flags += [flag for flag in known["phenotype_flags"] if flag not in flags and not (flag == "age_missing" and age is not None)]
+    flags += [flag for flag in known[PHENOTYPE_FLAGS] if flag not in flags and not (flag == "age_missing" and age is not None)]
     out |= {"age": age, "sex": known["sex"], "site": known["site"], "program_version": version, "age_in_outputs": row["age"]}
     out |= {"pad": None if age is None or brain_age is None else round(brain_age - age, 3), "flags": ";".join(flags) or None}
-    return out | {name: value for name, value in known.items() if name not in ("age", "sex", "site", "phenotype_flags")}
+    return out | {name: value for name, value in known.items() if name not in ("age", "sex", "site", PHENOTYPE_FLAGS)}
 
 
 def _settle_types(frame: pd.DataFrame, phenotype: Mapping[str, Any]) -> None:
-    names = [*_NUMBERS, *(name for name in frame if name.startswith(("vol_", "qc_", "contrib_")))]
+    names = [*_NUMBERS, *(name for name in frame if name.startswith(MEASURES))]
     for name in [*names, *(name for name in phenotype if is_numeric(frame[name]))]:
         frame[name] = numbers(frame[name], name)
     for name in frame:
@@ -260,10 +256,15 @@ def _models(frame: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(there, key=lambda name: (-there[name], -str(modalities[name]).count("+"), name)))
 
 
-def _group_column(frame: pd.DataFrame, settings: GroupSettings, phenotype: Mapping[str, Any]) -> tuple[str, bool]:
+def _group_column(
+    frame: pd.DataFrame, settings: GroupSettings, phenotype: Mapping[str, Any], called: Mapping[str, str]
+) -> tuple[str, bool]:
     if settings.groups:
-        return COLUMN, True
+        return MADE_GROUP, True
     if settings.group_column:
+        told = called.get(settings.group_column, settings.group_column)
+        if told != settings.group_column:
+            raise BadConfiguration(f"The column '{settings.group_column}' of the tables is called {told} here; name that instead.")
         if settings.group_column not in frame:
             raise BadConfiguration(
                 f"There is no column '{settings.group_column}' for --group-column; there are {', '.join(frame.columns)}."

@@ -11,8 +11,6 @@ from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration
 from brainage_bids.stats.rows import numbers
 
-COLUMN = "made_group"
-"""Name of the column that the groups are put into."""
 CDR = "cdr"
 CDR_COLUMNS = ("cdr", "cdr_global", "cdrglob", "cdglobal")
 

@@ -10,12 +10,11 @@ from typing import Any
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.sources import Source
 from brainage_bids.bids.tables import is_missing, read_json_object
+from brainage_bids.group.own_columns import PHENOTYPE_FLAGS, names_apart, told_apart
 
 _IDENTIFIERS = frozenset({"participant_id", "session_id", "acq_time"})
 LEAST_NUMBERS, FEW_STRANGE = 10, 0.1
 """A column is one of numbers if it has ten and at most a tenth as many texts that are none (a slip of typing)."""
-_OF_NAMES = frozenset({"subject", "subjects", "session", "sessions", "datatype", "suffix", "extension"})
-"""What pybids takes from every file name or asks for by; a column described under such a name would contradict it."""
 MOST_KINDS = 12
 """A text column with more different values is a remark, not a category."""
 
@@ -32,11 +31,14 @@ class Described:
         Those other columns to their descriptions (JSON).
     problems : list of str
         What was odd.
+    called : dict
+        Columns as the tables call them to what they are called here (`own_columns.names_apart`).
     """
 
     rows: list[dict[str, Any]]
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    called: dict[str, str] = field(default_factory=dict)
 
 
 def describe(
@@ -45,7 +47,8 @@ def describe(
     """Join all phenotype columns to visits.
 
     A value of the visit goes before one of the person; tables of the user before those of the dataset. A column of numbers becomes
-    numbers; of two columns of one name the one asked first keeps it, the other is called ``TABLE_column``.
+    numbers; of two columns of one name the one asked first keeps it, the other is called ``TABLE_column``. A name of ours is given to
+    none (`own_columns`).
 
     Parameters
     ----------
@@ -67,12 +70,13 @@ def describe(
     rows: list[dict[str, Any]] = []
     for person, session in asked:
         record = phenotype.record(person, session)
-        rows.append({"age": record.age, "sex": record.sex, "site": record.site, "phenotype_flags": record.flags})
+        rows.append({"age": record.age, "sex": record.sex, "site": record.site, PHENOTYPE_FLAGS: record.flags})
     columns: dict[str, dict[str, Any]] = {}
-    problems: list[str] = []
-    for name, sources, described in _columns(phenotype, bids_dir):
-        if sources[0][1] in _OF_NAMES:
-            problems.append(f"The column '{sources[0][1]}' is called '{name}' here: BIDS takes '{sources[0][1]}' from file names.")
+    found = _columns(phenotype, bids_dir)
+    called = names_apart(name for name, _, _ in found)
+    problems = told_apart(called)
+    for name, sources, described in found:
+        name = called[name]
         values = [_cell(sources, person, session) for person, session in asked]
         if all(value is None for value in values):
             columns[name] = described
@@ -86,7 +90,7 @@ def describe(
         for row, value in zip(rows, values if numeric is None else numeric):
             row[name] = value
         columns[name] = described
-    return Described(rows, columns, [*phenotype.problems(), *problems])
+    return Described(rows, columns, [*phenotype.problems(), *problems], called)
 
 
 def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple[Source, str]], dict[str, Any]]]:
@@ -115,10 +119,7 @@ def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple
                 found[column][0].extend(places)
             else:
                 found[column] = (places, described)
-    return [
-        (f"{Path(places[0][0].label).stem}_{name}" if name in _OF_NAMES else name, places, described)
-        for name, (places, described) in found.items()
-    ]
+    return [(name, places, described) for name, (places, described) in found.items()]
 
 
 def _same_kind(first: list[tuple[Source, str]], second: list[tuple[Source, str]]) -> bool:
