@@ -14,7 +14,7 @@ from brainage_bids.bids.names import BIDSName, parse_name
 
 MISSING = frozenset({"", "n/a"})
 """How a cell says that its value is not known, in lower case; BIDS has no other way."""
-MISSING_WORDS = frozenset({"na", "n.a.", "nan", "<na>", "null", "none", "unknown", "unk", "nd", "-", "--", "?", "."})
+MISSING_WORDS = frozenset({"na", "n.a.", "nan", "<na>", "null", "none", "unknown", "unk", "nd", "-", "?", "."})
 """What else says so where no such word can be a value (ages, sexes, numbers); in a column of names each of them may be one."""
 MOST_QUOTED = 10_000
 """Signs; a longer text between quotes is a quote that nobody closed."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import numbers
 
 COLUMN = "made_group"
@@ -52,10 +53,10 @@ def made_groups(wanted: Sequence[str], table: Mapping[str, Sequence[Any]], n: in
     for said in wanted:
         name, mark, query = (part.strip() for part in said.partition("="))
         if not (name and mark and query) or query.startswith("="):
-            raise BadConfiguration(f'The group {said!r} of --groups is not NAME=QUERY, such as "old=age > 60".')
+            raise BadConfiguration(f'The group {shown(said)!r} of --groups is not NAME=QUERY, such as "old=age > 60".')
         holds = rows_where(query, table, n, f"--groups {name}")
         if not holds.any():
-            raise BadConfiguration(f"The query of the group {name!r} of --groups ({query}) holds for nobody.")
+            raise BadConfiguration(f"The query of the group {name!r} of --groups ({shown(query)}) holds for nobody.")
         doubled += int((holds & np.array([group is not None for group in groups], dtype=bool)).sum())
         groups = [name if there and group is None else group for group, there in zip(groups, holds)]
     said = [f"{doubled} row(s) fulfil the queries of two groups of --groups; the first group counts."] if doubled else []
