@@ -25,7 +25,7 @@ _CELL = re.compile(
     r"(?P<gap>\s*)(?P<above>\+)?\s*(?P<unit>[%‰°µμΩÅA-Za-z][^\s,;|]*(?: [A-Za-z][^\s,;|]*)?)?"
 )
 _UNIT = (
-    r"(?:[munpµμkM]?(?:g|l|L|m|mol|M|U|IU|s|Hz|T|V|A|Pa)|dl|dL|cm|mm|cc|kg|mmHg|bpm|years?|yrs?|y|months?|mo|weeks?|wk|days?|d|hours?|hrs?|h|min|sec|ms"
+    r"(?:[munpµμk]?(?:g|m|mol|s|Hz|Pa)|[mnpµμdk]?l|[mnpµμ]L|[mnpµμ]M|[mkµμ]U|IU|T|dL|cm|mm|cc|kg|mmHg|bpm|years?|yrs?|y|months?|mo|weeks?|wk|days?|d|hours?|hrs?|h|min|sec|ms"
     r"|kcal|cal|beats|points?|pts)[23²³]?"
 )
 _GLUED = re.compile(rf"[%‰]|°\w?|{_UNIT}(?:[/*·]{_UNIT})*")

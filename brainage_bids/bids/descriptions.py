@@ -25,7 +25,7 @@ _MISSING_FIELDS = frozenset(
      "missingdatacode", "missingdatacodes", "na", "navalue", "navalues", "nacode", "nacodes", "nullvalue", "nullvalues", "nodata",
      "nodatavalue", "fillvalue", "invalidvalue", "invalidvalues"}
 )  # fmt: skip
-_ABSENT_WORDS = r"(?:missing|not available|n/a|n\.a\.|NA|unknown|no data|not (?:known|done|collected|measured|applicable))"
+_ABSENT_WORDS = r"(?:(?i:missing|not available|n/a|n\.a\.|unknown|no data|not (?:known|done|collected|measured|applicable))|NA)"
 _END = r"(?=\s*(?:[.;,)\]\"'|/]|$))"
 _MEANS = r"(?:=+|:|->|→|is|are|means?|for|stands for|denotes?|indicates?|codes?(?: for)?|marks?)"
 _WRITTEN = r"(?:=+|:|->|→|(?:is |are )?(?:coded |given |written |marked |entered |set )?(?:as|by|with|to)|is|are)"
