@@ -147,7 +147,8 @@ def _why_codes(name: str, plain: Sequence[str], told: Any, names: bool) -> list[
     zeros = next((text for text in plain if re.fullmatch(r"[+-]?0\d+", text)), None)
     if zeros is not None or any(re.fullmatch(r"[+-]?\d+", text) and len(text) > MOST_DIGITS for text in plain):
         written = f"such as {zeros!r} " if zeros else ""
-        return [f"The column '{name}' holds codes {written}and stays text; if they are numbers, give it Units in the JSON file."]
+        said = f"The column '{name}' holds codes {written}and stays text; if they are numbers, give it Units in the JSON file."
+        return [] if names else [said]
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.group.queries import rows_where
-from brainage_bids.records import BadConfiguration
+from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import numbers
 
@@ -84,7 +84,11 @@ def _by_rating(table: Mapping[str, Sequence[Any]]) -> tuple[list[str | None], li
     column = next((name for name in table if str(name).lower() in CDR_COLUMNS), None)
     if column is None:
         raise BadConfiguration(f"--groups cdr needs a column of the Clinical Dementia Rating ({', '.join(CDR_COLUMNS)}); there is none.")
-    people, ages, ratings = list(table["participant_id"]), numbers(table["age"], "age"), numbers(table[column], column)
+    people, ages = list(table["participant_id"]), numbers(table["age"], "age")
+    try:
+        ratings = numbers(table[column], column)
+    except UnusableInput as error:
+        raise BadConfiguration(f"--groups cdr needs ratings that are numbers. {error}") from error
     ages = np.where(np.isfinite(ages), ages, np.inf)
     courses: dict[str, dict[Any, float]] = {}
     for place in np.argsort(ages, kind="stable"):
