@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
@@ -117,29 +117,42 @@ def read_source(
         return [*problems, f"{label} has no column participant_id and is left out{tabs}."]
     if person is not None and visit is None:
         return [*problems, f"{label} has no column session_id and is left out."]
-    everyone = list(dict.fromkeys([*visits, *everyone]))
-    on_disk = {folder for folders in visits.values() for folder in folders}
     table = known_cells(table, described)
-    named = [(key, row) for row in table.rows if (key := _key(row, who, visit, person, on_disk)) is not None]
-    keys, renamed = join_keys([key for key, _ in named], visits, everyone)
-    if named and visits and not {key[0] for key in keys} & set(everyone):
-        there = few(list(dict.fromkeys(key[0] for key, _ in named)))
-        problems.append(f"{label} has a row for none of the {len(everyone)} participant(s) (it has {there}; the dataset {few(everyone)}).")
-    keyed = [(key, row) for key, (_, row) in zip(keys, named) if key[0] in visits]
+    keyed, renamed, said = _joined_rows(table, label, person, visits, everyone)
+    problems += said
     distinct = dict.fromkeys((key, tuple(row.items())) for key, row in keyed)  # a row that is there twice says nothing else
-    repeated = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in distinct).items() if n > 1})
-    if repeated:
-        sentence = f"{label} has more than one row for {', '.join(repeated[:3])}{', …' if len(repeated) > 3 else ''}"
+    if repeated := _repeated(key for key, _ in distinct):
+        sentence = f"{label} has more than one row for {few(repeated)}"
         if strict:
             raise BadDataset(f"{sentence}; keep one row for each person and visit, with session_id in longitudinal tables.")
         return [*problems, f"{sentence} and is left out."]
     if len(distinct) < len(keyed):
-        twice = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in keyed).items() if n > 1})
-        problems.append(f"{label} has the same row twice for {', '.join(twice[:3])}{', …' if len(twice) > 3 else ''}; it counts once.")
+        problems.append(f"{label} has the same row twice for {few(_repeated(key for key, _ in keyed))}; it counts once.")
     source = _source(table, label, dict(keyed), described, problems, renamed)
     if strict:
         _check_codes(source)
     return source
+
+
+def _repeated(keys: Iterable[Key]) -> list[str]:
+    """Whom some rows are of, of whom there are several."""
+    return sorted({"_".join(filter(None, key)) for key, count in Counter(keys).items() if count > 1})
+
+
+def _joined_rows(
+    table: Table, label: str, person: str | None, visits: Visits, everyone: Collection[str]
+) -> tuple[list[tuple[Key, Mapping[str, str]]], Renamed, list[str]]:
+    """Rows of the people asked for under the names of the folders; what was called otherwise; a sentence if all are somebody else's."""
+    who, visit = table.column("participant_id"), table.column("session_id")
+    on_disk = {folder for folders in visits.values() for folder in folders}
+    named = [(key, row) for row in table.rows if (key := _key(row, who, visit, person, on_disk)) is not None]
+    everyone = list(dict.fromkeys([*visits, *everyone]))
+    keys, renamed = join_keys([key for key, _ in named], visits, everyone)
+    said = []
+    if named and visits and not {key[0] for key in keys} & set(everyone):
+        there = few(list(dict.fromkeys(key[0] for key, _ in named)))
+        said.append(f"{label} has a row for none of the {len(everyone)} participant(s) (it has {there}; the dataset {few(everyone)}).")
+    return [(key, row) for key, (_, row) in zip(keys, named, strict=True) if key[0] in visits], renamed, said
 
 
 def known_cells(table: Table, described: Mapping[str, Any]) -> Table:
