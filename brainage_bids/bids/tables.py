@@ -144,7 +144,7 @@ def read_tsv(path: Path) -> Table:
     if not records:
         return Table(path, (), (), (*problems, f"{path.name} is empty."))
     if separator != "\t" and path.suffix != ".csv":
-        problems.append(f"{path.name} separates its cells by {separator!r} instead of tabs and is read by that.")
+        problems.append(f"{path.name} is read by {separator!r} between its columns; in BIDS they must be separated by tabs.")
     columns = tuple(records[0])
     while len(columns) > 1 and not columns[-1] and all(len(cells) < len(columns) or not cells[len(columns) - 1] for cells in records):
         columns = columns[:-1]  # lines that end with a tab
