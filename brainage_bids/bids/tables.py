@@ -172,6 +172,9 @@ def _records(text: str) -> tuple[str, list[list[str]]]:
 
 
 def _split(text: str, separator: str) -> list[list[str]]:
+    if '"' not in text:
+        lines = ([_stripped(cell) for cell in line.split(separator)] for line in re.split(r"\r\n|\n|\r", text) if line.strip())
+        return [cells for cells in lines if any(cells)]
     quoted = re.compile(rf'[ ]*"((?:[^"]|""){{0,{MOST_QUOTED}}})"[ ]*(?={re.escape(separator)}|[\r\n]|$)')
     bare = re.compile(rf"[^{re.escape(separator)}\r\n]*")
     records: list[list[str]] = []
