@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from brainage_bids.bids.columns import name_problems
+from brainage_bids.bids.descriptions import entry
+from brainage_bids.bids.joining import EXAMPLES, Renamed
+from brainage_bids.bids.names import participant_folders
 from brainage_bids.bids.sources import Key, Source, Visits, read_source
 from brainage_bids.bids.tables import is_missing
 from brainage_bids.bids.units import Age, parse_age, parse_sex
 from brainage_bids.records import BadConfiguration
-
-EXAMPLES = 3  # how many cases a problem names
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,36 @@ class Phenotype:
             some = ", ".join(f"{value!r} of {who}" for who, value in list(cases.items())[:EXAMPLES])
             more = ", …" if len(cases) > EXAMPLES else ""
             gathered.append(f"{label}: {len(cases)} value(s) of {column!r} taken as missing, because it {reason} ({some}{more}).")
-        return [*self._problems, *gathered]
+        return [*self._problems, *gathered, *self._about_names()]
+
+    def cells(self, participant_id: str, session_id: str | None) -> dict[str, str | None]:
+        """Every column of the user's tables as text; cells of the visit before those of the person, None where nothing is known."""
+        found: dict[str, str | None] = {}
+        for source in self.user:
+            for key in dict.fromkeys(((participant_id, session_id), (participant_id, None))):
+                for name, text in source.rows.get(key, {}).items():
+                    if found.get(name) is None:
+                        found[name] = None if is_missing(text) else text
+        return found
+
+    def about(self, column: str | None) -> list[str]:
+        """What is doubtful in a column of names in the user's tables."""
+        said: list[str] = []
+        for source in self.user if column is not None else ():
+            said += name_problems(column, [row.get(column) for row in source.rows.values()], entry(source.described, column))
+        return said
+
+    def _about_names(self) -> list[str]:
+        """What is doubtful in the sites, and what the tables call otherwise than the folders."""
+        said: list[str] = []
+        sessions = Renamed()
+        for source in self.sessions:
+            sessions.add(source.renamed)
+        for source in (*self.user, *self.participants, *self.instruments):
+            said += source.renamed.sentences(source.label)
+            if source.site is not None:
+                said += name_problems(source.site, [row[source.site] for row in source.rows.values()], entry(source.described, source.site))
+        return list(dict.fromkeys([*said, *sessions.sentences("sub-X_sessions.tsv")]))
 
     def _lookups(self, participant_id: str, session_id: str | None) -> list[tuple[Source, Key]]:
         visit: Key = (participant_id, session_id)
@@ -109,7 +140,7 @@ class Phenotype:
             return None
         text = source.rows[key][source.age]
         try:
-            return parse_age(text, source.unit)
+            return parse_age(text.replace(",", ".") if source.comma else text, source.unit)
         except ValueError as error:
             self._odd.setdefault((source.label, source.age, str(error)), {})["_".join(filter(None, key))] = text
             return None
@@ -149,18 +180,19 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
         If rows of ``participants.tsv`` or of a table of the user contradict each other, or it codes sex by numbers without levels.
     """
     phenotype = Phenotype()
+    everyone = participant_folders(bids_dir) if bids_dir is not None else []
     for path in map(Path, phenotype_files):
-        phenotype.user.append(_user_source(path, visits, phenotype))
+        phenotype.user.append(_user_source(path, visits, everyone, phenotype))
     first_visit: dict[str, str | None] = {person: _first_by_number(sessions) for person, sessions in visits.items()}
     if bids_dir is not None:
         participants = bids_dir / "participants.tsv"
         if os.path.lexists(participants):
-            _add(phenotype, phenotype.participants, participants, visits, label="participants.tsv", strict=True)
+            _add(phenotype, phenotype.participants, participants, visits, label="participants.tsv", strict=True, everyone=everyone)
             _note_absent(phenotype, visits)
         else:
             phenotype._problems.append("The dataset has no participants.tsv, so ages and sexes may be unknown.")
         for path in sorted(bids_dir.glob("phenotype/*.tsv")):
-            _add(phenotype, phenotype.instruments, path, visits, label=f"phenotype/{path.name}", strict=False)
+            _add(phenotype, phenotype.instruments, path, visits, label=f"phenotype/{path.name}", strict=False, everyone=everyone)
         for person, sessions in visits.items():
             path = bids_dir / person / f"{person}_sessions.tsv"
             if sessions and os.path.lexists(path):
@@ -173,9 +205,9 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
     return phenotype
 
 
-def _user_source(path: Path, visits: Visits, phenotype: Phenotype) -> Source:
+def _user_source(path: Path, visits: Visits, everyone: Sequence[str], phenotype: Phenotype) -> Source:
     try:
-        source = read_source(path, visits, label=path.name, strict=True)
+        source = read_source(path, visits, label=path.name, strict=True, everyone=everyone)
     except OSError as error:
         raise BadConfiguration(f"The phenotype table {path} cannot be read ({error.strerror}); check --phenotype.") from error
     if isinstance(source, list):

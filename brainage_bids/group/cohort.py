@@ -18,6 +18,7 @@ from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.settings import GroupSettings
 from brainage_bids.stats.associations import outliers
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import labels, numbers
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
     asked = sorted(
         {(row["participant_id"], row["session_id"]) for row in collected.estimates}, key=lambda visit: (visit[0], visit[1] or "")
     )
-    told = describe(Path(settings.bids_dir), collected.visits, asked, settings.phenotype)
+    named = {*GROUP_COLUMNS, (settings.group_column or "").lower()}
+    told = describe(Path(settings.bids_dir), collected.visits, asked, settings.phenotype, named)
     problems += told.problems
     names = list(dict.fromkeys(name for visit in asked for name in collected.measures.get(visit, {})))
     known = dict(zip(asked, told.rows))
@@ -302,9 +304,10 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
             holds = rows_where(query, table, len(frame), option)
             out = frame["excluded"].isna() & ~holds
             frame.loc[out, "excluded"] = code
-            left(step, f"{int(out.sum())} rows left out: {query} does not hold")
+            left(step, f"{int(out.sum())} rows left out: {shown(query)} does not hold")
             if len(frame) and frame["excluded"].notna().all():
-                raise BadConfiguration(f"The query {option} {query!r} holds for nobody; there are {len(frame)} rows to choose from.")
+                said = f"The query {option} {shown(query)!r} holds for nobody"
+                raise BadConfiguration(f"{said}; there are {len(frame)} rows to choose from.")
     for code, out, reason in (
         ("other model", ~frame["model"].isin(list(models)), "of other models than asked"),
         ("no brain age", frame["brain_age"].isna(), "without a brain age"),
@@ -325,7 +328,7 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
     flow.append(
         {
             "step": "reference",
-            "reason": settings.reference or "everyone",
+            "reason": shown(settings.reference) or "everyone",
             "participants": kept["participant_id"].nunique(),
             "rows": len(kept),
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.estimates import COLUMNS, read_rows
+from brainage_bids.bids.joining import pair, plain_person
 from brainage_bids.bids.names import find_derivatives, participant_folders, session_folders, with_prefix
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import is_missing, read_json_object, read_tsv
@@ -203,8 +204,9 @@ def _wanted(bids_dir: Path, out_dir: Path, people: set[str]) -> set[str]:
     wanted = set(participant_folders(bids_dir)) | set(participant_folders(out_dir))
     table = bids_dir / "participants.tsv"
     if table.is_file():
-        listed = [row.get("participant_id") for row in read_tsv(table).rows]
-        wanted |= {with_prefix(name, "sub-") for name in listed if not is_missing(name)}
+        listed = {with_prefix(name, "sub-") for row in read_tsv(table).rows if not is_missing(name := row.get("participant_id"))}
+        otherwise, _ = pair(listed, wanted, plain_person)
+        wanted |= {otherwise.get(name, name) for name in listed}
     return wanted & people if people else wanted
 
 

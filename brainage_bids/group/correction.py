@@ -15,6 +15,7 @@ from brainage_bids.group.fitted import Store, keep
 from brainage_bids.group.own_columns import CORRECTION
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.metrics import bias_slope
 from brainage_bids.stats.rows import Row, tidy
 
@@ -44,7 +45,7 @@ def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None =
     """
     if cohort.settings.reference and not cohort.table["reference"].any():
         raise BadConfiguration(
-            f"The query --reference {cohort.settings.reference!r} holds for nobody, so nothing is corrected or calibrated."
+            f"The query --reference {shown(cohort.settings.reference)!r} holds for nobody, so nothing is corrected or calibrated."
         )
     frame = cohort.table.copy()
     for name in CORRECTION:

@@ -76,5 +76,6 @@ def told_apart(called: dict[str, str]) -> list[str]:
     if not moved:
         return []
     more = f" and {len(moved) - _TOLD} more" if len(moved) > _TOLD else ""
-    about = f"{len(moved)} column(s) of the tables have a name that this program gives to a column of its own, or BIDS to a part of file names"
+    owners = "that this program gives to a column of its own, or BIDS to a part of file names"
+    about = f"{len(moved)} column(s) of the tables have a name {owners}"
     return [f"{about}, so they are called otherwise, in options too; {', '.join(moved[:_TOLD])}{more}."]
