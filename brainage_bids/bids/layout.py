@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.names import LONG_ENTITIES, io_spec, participant_folders, with_prefix
+from brainage_bids.files import read_json
 from brainage_bids.records import BadConfiguration, BadDataset
 
 Filters = Mapping[str, Mapping[str, Any]]
@@ -127,8 +128,8 @@ def read_filters(path: Path | str) -> dict[str, dict[str, Any]]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise BadConfiguration(f"The filter file {path} cannot be read as JSON ({error}); check --bids-filter-file.") from error
     return check_filters(content, path.name)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.files import IMAGE, open_file
 
 RULE = ("no contrast agent", "normalised reconstruction", "highest resolution", "last run", "first name")
 """What tells two images of one kind apart, in this order."""
@@ -70,7 +71,8 @@ def voxel_volume(path: Path) -> float | None:
     import nibabel as nib
 
     try:
-        zooms = [float(zoom) for zoom in nib.load(path).header.get_zooms()[:3]]
+        with open_file(path, IMAGE):
+            zooms = [float(zoom) for zoom in nib.load(path).header.get_zooms()[:3]]
     except Exception:  # noqa: BLE001 - any failure of a foreign header means the same: it ranks last, which the reason tells
         return None
     volume = math.prod(zooms)

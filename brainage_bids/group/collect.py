@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from brainage_bids.bids.estimates import COLUMNS, read_rows
 from brainage_bids.bids.names import find_derivatives, participant_folders, session_folders, with_prefix
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import is_missing, read_json_object, read_tsv
+from brainage_bids.files import read_json
 from brainage_bids.records import BadDataset
 
 EXAMPLES = 3
@@ -234,7 +234,7 @@ def _failures(out_dir: Path, found: Collected) -> dict[Visit, str]:
     failures = {}
     for path in sorted((out_dir / "logs" / "failures").glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             failures[content["participant_id"], content.get("session_id")] = f"failed at {content['stage']}: {content['message']}"
         except (OSError, ValueError, KeyError, TypeError) as error:
             found.problems.append(f"The record of a failure {path.name} cannot be read ({error!r}).")

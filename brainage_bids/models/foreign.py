@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import WEIGHTS, open_file
 from brainage_bids.models.blocks import halved_up
 from brainage_bids.records import BadConfiguration
 
@@ -83,7 +84,8 @@ def _torch_file(path: Path) -> Mapping:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(path, WEIGHTS) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadConfiguration(f"The weights {path} cannot be read ({error.strerror or error}).") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
@@ -111,7 +113,7 @@ def read_keras(path: Path | str) -> list[tuple[np.ndarray, np.ndarray]]:
 
     others: list[str] = []
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path, WEIGHTS) as opened, h5py.File(opened, "r") as file:
             root = file["model_weights"] if "model_weights" in file else file
             names = [_text(name) for name in root.attrs.get("layer_names", ())]
             groups = [root[name] for name in names] if names else [root]
