@@ -1,0 +1,25 @@
+"""A home and a user for libraries that ask for one where the system knows none (``docker run -u``, ``--cleanenv``, ``env -i``)."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+
+NOWHERE = os.path.join(os.devnull, "home")
+"""A folder that is not there and that nobody can make, so that every library keeps its settings to itself."""
+
+
+def settle() -> None:
+    """Set HOME and USER if they are not known; commands that are started inherit them.
+
+    pybids and nipype read settings from the home folder when they are imported and stop without one; nothing of ours lies there.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = NOWHERE
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no line in the table of users; the kind of error changed with Python 3.13
+        os.environ["USER"] = str(os.getuid())
