@@ -56,6 +56,10 @@ IMAGE = Limit("an image", 4096)
 """A head of 0.3 mm in float64 has 3 GiB."""
 
 
+INDEX = Limit("an index", 65536)
+"""That of pybids has some KiB a file; a million files make some GiB."""
+
+
 class Refused(OSError):
     """A file that is not read, because it is no regular file or too large; `strerror` says so, the text names the file too."""
 

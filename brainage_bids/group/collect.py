@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,9 +200,8 @@ def _read_versions(out_dir: Path, found: Collected) -> None:
 def _wanted(bids_dir: Path, out_dir: Path, people: set[str]) -> set[str]:
     """Everyone of the raw data, of participants.tsv and of the outputs."""
     wanted = set(participant_folders(bids_dir)) | set(participant_folders(out_dir))
-    table = bids_dir / "participants.tsv"
-    if table.is_file():
-        listed = [row.get("participant_id") for row in read_tsv(table).rows]
+    with contextlib.suppress(OSError):  # that it cannot be read is told with the phenotype
+        listed = [row.get("participant_id") for row in read_tsv(bids_dir / "participants.tsv").rows]
         wanted |= {with_prefix(name, "sub-") for name in listed if not is_missing(name)}
     return wanted & people if people else wanted
 
