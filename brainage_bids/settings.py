@@ -47,6 +47,8 @@ class _Written:
         texts = value if isinstance(value, tuple) else (value,)
         if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
             raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
+        if fits and any(isinstance(text, str) and "\0" in text for text in texts):
+            raise BadConfiguration(f"The setting {name} is {value!r}, which holds a NUL; no file or folder has such a name.")
         if not fits:
             raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
 

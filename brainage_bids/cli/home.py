@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def settle() -> None:
         Path.home()
     except RuntimeError:
         os.environ["HOME"] = NOWHERE
+    if not os.access(Path.home(), os.W_OK):
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells at length that it makes do with a temporary folder
     try:
         getpass.getuser()
     except (KeyError, OSError):  # no line in the table of users; the kind of error changed with Python 3.13

@@ -14,6 +14,7 @@ import pytest
 
 from brainage_bids.cli.brainage import main as brainage
 from brainage_bids.cli.models import main as models
+from brainage_bids.cli.phantom import main as phantom
 from brainage_bids.cli.train import main as train
 from brainage_bids.models.registry import DEFAULT_MODEL, embedded_dir
 
@@ -90,6 +91,24 @@ def test_files_of_a_dataset(dataset, capsys, name, code, kind):
     assert kind in said.err and Path(name).name in said.err
     assert "Traceback" not in said.err
     assert said.out.count("process") == (3 if code == 0 else 0)
+
+
+def test_a_setting_with_a_nul(dataset, tmp_path, capsys):
+    (tmp_path / "given").write_text('work_dir = "a\\u0000b"')
+    assert brainage([str(dataset), str(tmp_path / "out"), "participant", "--config-file", str(tmp_path / "given")]) == 78
+    assert "work_dir" in capsys.readouterr().err
+
+
+def test_label_maps_and_splits_that_are_none(tmp_path, capsys):
+    for number in (1, 2):
+        put(tmp_path / "maps" / f"{number}.nii.gz", PIPE)
+    words = ["--task", "segment", "--model", "slices", "--paintings", "3", "--batch", "2", "--epochs", "1", "--widths", "2", "2", "2"]
+    assert train([str(tmp_path / "maps"), *words, "--out", str(tmp_path / "model")]) in (65, 78)
+    said = capsys.readouterr().err
+    assert "1.nii.gz" in said and PIPE in said
+    assert phantom([str(tmp_path / "cohort"), "--participants", "1", "--anatomies", str(tmp_path / "maps")]) in (65, 78)
+    said = capsys.readouterr().err
+    assert "1.nii.gz" in said and PIPE in said and "Traceback" not in said
 
 
 def test_an_image_that_is_a_pipe_ranks_last(dataset, capsys):
