@@ -237,5 +237,5 @@ def _failures(out_dir: Path, found: Collected) -> dict[Visit, str]:
             content = read_json(path)
             failures[content["participant_id"], content.get("session_id")] = f"failed at {content['stage']}: {content['message']}"
         except (OSError, ValueError, KeyError, TypeError) as error:
-            found.problems.append(f"The record of a failure {path.name} cannot be read ({error!r}).")
+            found.problems.append(f"The record of a failure {path.name} cannot be read ({error}).")
     return failures
