@@ -19,6 +19,10 @@ Filters = Mapping[str, Mapping[str, Any]]
 """Modality to entity filters, as pybids takes them."""
 
 
+_SETTINGS = "pybids_config.json"
+"""What pybids reads when it is imported, in the home folder and in the current one."""
+
+
 class FolderGate:
     """Keeps pybids out of all folders but those of some participants that can hold images of interest.
 
@@ -197,7 +201,7 @@ def _pybids_value(value: Any) -> Any:
 
 
 def _check_readable(bids_dir: Path, database_dir: Path | None) -> None:
-    """Refuse what pybids would wait for without end: it opens these files whatever they are.
+    """Refuse what pybids would stumble over or wait for without end: it opens these files whatever they are.
 
     Raises
     ------
@@ -211,6 +215,14 @@ def _check_readable(bids_dir: Path, database_dir: Path | None) -> None:
         pass
     except OSError as error:
         raise BadDataset(f"dataset_description.json of {bids_dir} cannot be read ({error.strerror}); replace it.") from error
+    for settings in (Path.home() / _SETTINGS, Path(_SETTINGS), *map(Path, filter(None, [os.environ.get("PYBIDS_CONFIG")]))):
+        try:
+            if not isinstance(read_json(settings), dict):
+                raise ValueError("it holds no object")
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:
+            raise BadConfiguration(f"The settings of pybids in {settings} cannot be used ({error}); correct or remove them.") from error
     try:
         for path in database_dir.glob("layout_*") if database_dir is not None else ():
             with open_file(path, INDEX):
@@ -222,11 +234,11 @@ def _check_readable(bids_dir: Path, database_dir: Path | None) -> None:
 
 
 def _layout(bids_dir: Path, participants: Collection[str], database_dir: Path | None) -> Any:
+    folders: Sequence[str] = io_spec()["folders"]
+    _check_readable(bids_dir, database_dir)
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
     from sqlalchemy.exc import SQLAlchemyError
 
-    folders: Sequence[str] = io_spec()["folders"]
-    _check_readable(bids_dir, database_dir)
     if database_dir is not None:
         participants = participant_folders(bids_dir)
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[FolderGate(participants, folders)])

@@ -12,13 +12,15 @@ NOWHERE = os.path.join(os.devnull, "home")
 
 
 def settle() -> None:
-    """Set HOME and USER if they are not known; commands that are started inherit them.
+    """Set HOME and USER if they are not known, or HOME is somebody else's; commands that are started inherit them.
 
     pybids and nipype read settings from the home folder when they are imported and stop without one; nothing of ours lies there.
     """
     try:
-        Path.home()
-    except RuntimeError:
+        os.stat(Path.home() / "settings")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (RuntimeError, OSError):  # not known, or root's, whom containers may name whoever runs them
         os.environ["HOME"] = NOWHERE
     if not os.access(Path.home(), os.W_OK):
         logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells at length that it makes do with a temporary folder

@@ -44,6 +44,17 @@ def test_an_unknown_user_gets_a_home_that_nobody_can_write_in(unknown):
         os.makedirs(home.NOWHERE)
 
 
+def test_the_home_of_somebody_else_is_left_alone(unknown, monkeypatch, tmp_path):
+    def stat(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        home.settle()
+    assert os.environ["HOME"] == home.NOWHERE
+
+
 @pytest.mark.parametrize("environment", [{}, {"HOME": ""}, {"HOME": "/nonexistent"}, {"HOME": "/proc"}, {"HOME": "relative"}])
 def test_the_participant_level_needs_no_home(tmp_path, environment):
     (tmp_path / "site").mkdir()

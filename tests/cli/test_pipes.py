@@ -93,6 +93,15 @@ def test_files_of_a_dataset(dataset, capsys, name, code, kind):
     assert said.out.count("process") == (3 if code == 0 else 0)
 
 
+@pytest.mark.parametrize("kind", [PIPE, DEVICE, FOLDER, b"[1]", b"{", b"[" * 100_000])
+def test_the_settings_of_pybids(dataset, tmp_path, capsys, monkeypatch, kind):
+    put(tmp_path / "here" / "pybids_config.json", kind)
+    monkeypatch.chdir(tmp_path / "here")
+    assert brainage([str(dataset), str(tmp_path / "out"), "participant", "--dry-run"]) == 78
+    said = capsys.readouterr().err
+    assert "settings of pybids" in said and said.count("\n") == 1
+
+
 def test_a_setting_with_a_nul(dataset, tmp_path, capsys):
     (tmp_path / "given").write_text('work_dir = "a\\u0000b"')
     assert brainage([str(dataset), str(tmp_path / "out"), "participant", "--config-file", str(tmp_path / "given")]) == 78
