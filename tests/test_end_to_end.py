@@ -19,6 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.cli.phantom import main as make_people
 
@@ -104,6 +105,51 @@ def bids_errors(out: Path) -> list[dict]:
 
 def test_the_output_is_valid_bids(finished):
     assert bids_errors(finished) == []
+
+
+def apply_with_simpleitk(moving: Path, reference: Path, transform: Path) -> np.ndarray:
+    sitk = pytest.importorskip("SimpleITK")
+    read = [sitk.ReadImage(str(path), sitk.sitkFloat32) for path in (moving, reference)]
+    return sitk.GetArrayFromImage(sitk.Resample(*read, sitk.ReadTransform(str(transform)))).T
+
+
+def apply_with_nitransforms(moving: Path, reference: Path, transform: Path) -> np.ndarray:
+    pytest.importorskip("nitransforms")
+    from nitransforms.manip import TransformChain
+    from nitransforms.resampling import apply
+
+    chain = TransformChain.from_filename(transform, fmt="itk", moving=moving, reference=reference)
+    return np.asarray(apply(chain, moving, reference=reference, order=1).dataobj)
+
+
+def apply_with_ants(moving: Path, reference: Path, transform: Path) -> np.ndarray:
+    ants = pytest.importorskip("ants")
+    images = {"fixed": ants.image_read(str(reference)), "moving": ants.image_read(str(moving))}
+    return ants.apply_transforms(**images, transformlist=[str(transform)]).numpy()
+
+
+@pytest.mark.parametrize("apply", [apply_with_simpleitk, apply_with_nitransforms, apply_with_ants])
+def test_others_apply_the_transforms(people, finished, apply):
+    person = labels(people)[0]
+    native, forward = (derivative_path(finished, key, person) for key in ("preproc", "xfm_forward"))
+    standard = derivative_path(finished, "t1w_mni", person, res="2")
+    moved, ours = apply(native, standard, forward), np.asarray(nib.load(standard).dataobj)
+    assert np.corrcoef(moved.ravel(), ours.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("key", ["dseg", "aseg"])
+def test_others_name_regions_by_the_lookup_table(people, finished, key):
+    from nilearn.maskers import NiftiLabelsMasker
+
+    person = labels(people)[0]
+    image, table, t1w = (derivative_path(finished, name, person) for name in (key, f"{key}_lookup", "preproc"))
+    masker = NiftiLabelsMasker(image, lut=table)
+    means = masker.fit_transform(t1w).ravel()
+    codes = np.asarray(nib.load(image).dataobj)
+    wanted = {row["name"]: code for row in read_tsv(table).rows if (code := int(row["index"])) and (codes == code).any()}
+    assert dict(zip(masker.region_names_.values(), means)) == pytest.approx(
+        {name: np.asarray(nib.load(t1w).dataobj)[codes == code].mean() for name, code in wanted.items()}, rel=1e-4
+    )
 
 
 def test_modulated_maps_hold_the_native_volume(people, finished):

@@ -12,6 +12,8 @@ from brainage_bids.records import AgeEstimate, Session
 
 COLUMNS = table_columns("brainage")
 """Columns of the table, in their order, with their descriptions."""
+ABOUT = {"Description": "Brain age of the session: one row a model."}
+"""What the JSON file says of the table as a whole."""
 DECIMALS = 3
 """Ages are written to a thousandth of a year, some nine hours."""
 _TEXTS = frozenset({"participant_id", "session_id", "model", "modality", "interval_method", "bias_method", "flags", "model_sha256"})

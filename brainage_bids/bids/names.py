@@ -138,16 +138,14 @@ def find_derivatives(
     Returns
     -------
     list of Derivative
-        Sorted by person, visit and name.
+        Sorted by person, visit and name. A file under the name that an earlier version gave it counts where its own is not there.
     """
     output = _output(key)
-    pattern = name_pattern(key)
-    found = []
+    patterns = [name_pattern(key), *([_pattern(output["former"])] if "former" in output else [])]
+    found: dict[tuple, Derivative] = {}
     for participant, session, folder in _folders(Path(root), output["folder"], participant_id):
-        for name in _names(folder):
-            match = pattern.fullmatch(name)
-            if match is None:
-                continue
+        matches = [(name, match) for pattern in patterns for name in _names(folder) if (match := pattern.fullmatch(name))]
+        for name, match in matches:
             values = match.groupdict()
             file_session = values.pop("session")
             if values.pop("participant") != participant or (session and file_session != session):
@@ -156,8 +154,8 @@ def find_derivatives(
                 continue
             if any(values.get(entity) != value for entity, value in entities.items()):
                 continue
-            found.append(Derivative(folder / name, participant, file_session, values))
-    return sorted(found, key=lambda item: (item.participant_id, item.session_id or "", item.path.name))
+            found.setdefault((folder, file_session, *values.items()), Derivative(folder / name, participant, file_session, values))
+    return sorted(found.values(), key=lambda item: (item.participant_id, item.session_id or "", item.path.name))
 
 
 def session_folders(root: Path, participant_id: str) -> list[str]:
@@ -209,13 +207,17 @@ def _entity_values(key: str, name: str, entities: Mapping[str, str]) -> dict[str
     return values
 
 
-@cache
 def name_pattern(key: str, extra: tuple[str, ...] = ()) -> re.Pattern:
     """Turn a name of the table into a pattern; ``extra`` entities may follow the base (names of other apps).
 
     With ``extra`` an uncompressed image counts as well.
     """
-    parts = re.split(r"({\w+})", _output(key)["name"])
+    return _pattern(_output(key)["name"], extra)
+
+
+@cache
+def _pattern(name: str, extra: tuple[str, ...] = ()) -> re.Pattern:
+    parts = re.split(r"({\w+})", name)
     pattern = ""
     for part in parts:
         entity = part[1:-1]

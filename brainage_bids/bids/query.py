@@ -75,13 +75,13 @@ def collect(
     skipped = [Skipped(label, None, MODALITY, None, f"there is no folder {label}", True) for label in named if label not in present]
     modalities = (MODALITY, *OTHER_MODALITIES)
     images = find_images(bids_dir, asked, modalities, filters, None if database_dir is None else Path(database_dir)) if asked else {}
-    sessions, others = _by_session(bids_dir, images.get(MODALITY, ()), MODALITY, wanted_sessions)
+    inheritance = Inheritance(bids_dir)
+    sessions, others = _by_session(inheritance, images.get(MODALITY, ()), MODALITY, wanted_sessions)
     visits = {label: session_folders(bids_dir, label) for label in asked}
     phenotype = load_phenotype(bids_dir, visits, phenotype_files)
-    inheritance = Inheritance(bids_dir)
     beside: dict[str, _Found] = {}
     for modality in OTHER_MODALITIES:
-        beside[modality], left = _by_session(bids_dir, images.get(modality, ()), modality, wanted_sessions)
+        beside[modality], left = _by_session(inheritance, images.get(modality, ()), modality, wanted_sessions)
         others += left
     participants = []
     for label in asked:
@@ -125,12 +125,12 @@ def _check_dataset(bids_dir: Path) -> list[str]:
     return problems
 
 
-def _by_session(bids_dir: Path, images: Sequence[Path], modality: str, wanted: set[str]) -> tuple[_Found, list[Skipped]]:
-    """Sort images by person and visit; leave out those whose name and place disagree, and derivatives."""
+def _by_session(inheritance: Inheritance, images: Sequence[Path], modality: str, wanted: set[str]) -> tuple[_Found, list[Skipped]]:
+    """Sort images by person and visit; leave out those whose name and place disagree, derivatives, and what is no magnitude image."""
     found: _Found = defaultdict(lambda: defaultdict(list))
     skipped = []
     for path in images:
-        person, *inner = path.relative_to(bids_dir).parts
+        person, *inner = path.relative_to(inheritance.root).parts
         folder = inner[0] if inner[0].startswith("ses-") else None
         if wanted and folder not in wanted:
             continue
@@ -143,6 +143,8 @@ def _by_session(bids_dir: Path, images: Sequence[Path], modality: str, wanted: s
             folder and folder.removeprefix("ses-")
         ):
             reason = "its name and its folder name different people or sessions"
+        elif never := why_never(path, inheritance.metadata(path)):
+            reason = never
         else:
             found[person][folder].append(path)
             continue
@@ -175,16 +177,12 @@ def _participant(
 
 def _scan(paths: Sequence[Path], modality: str, who: tuple[str, str | None], inheritance: Inheritance) -> tuple[Scan | None, list[Skipped]]:
     """Choose the image of a modality of one visit; say of the others why they are left."""
-    never = {path: why for path in paths if modality != MODALITY and (why := why_never(path, inheritance.metadata(path)))}
-    left = [Skipped(*who, modality, path, reason) for path, reason in never.items()]
-    usable = [path for path in paths if path not in never]
-    if not usable:
-        return None, left
-    choice = choose(usable, modality)
+    if not paths:
+        return None, []
+    choice = choose(paths, modality)
     name = parse_name(choice.path.name)
     entities = name.long_entities() if name else {}
-    reason = f"{choice.path.name} was chosen ({choice.reason})"
-    left += [Skipped(*who, modality, path, reason) for path in choice.others]
+    left = [Skipped(*who, modality, path, f"{choice.path.name} was chosen ({why})") for path, why in choice.others]
     return Scan(choice.path, modality, entities, choice.reason, inheritance.metadata(choice.path)), left
 
 

@@ -1,4 +1,4 @@
-"""The table of what each structure says to a model, ``B_model-M_desc-structures_brainage.tsv``: a row a structure."""
+"""The table of what each structure says to a model, ``B_model-M_desc-structures_stats.tsv``: a row a structure."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _read_estimates(out_dir: Path, people: set[str], sessions: set[str], found: 
 
 
 def _read_measures(out_dir: Path, people: set[str], sessions: set[str], found: Collected) -> None:
-    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality, "other_qc": _quality, "structures": _contributions}
+    readers = {"volumes": _volumes, "volumes_atlas": _structures, "qc": _quality, "other_qc": _quality, "model_table": _model_table}
     for key, reader in readers.items():
         bad = []
         for item in _files(out_dir, key, people, sessions):
@@ -178,8 +178,10 @@ def _named(path: Path, name: str) -> list[dict[str, str]]:
     return [row for row in read_tsv(path).rows if not is_missing(row[name])]
 
 
-def _contributions(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
-    """Years that each structure adds to the brain age of the model of the file's name."""
+def _model_table(path: Path, entities: Mapping[str, str]) -> dict[str, float]:
+    """Years that each structure adds to the brain age of the model of the file's name; nothing of other tables of models."""
+    if entities["desc"] != "structures":
+        return {}
     found = _named(path, "structure")
     return {
         f"contrib_{entities['model']}_{row['structure']}": float(row["contribution_years"])

@@ -14,6 +14,8 @@ from brainage_bids.bids.tables import is_missing, read_json_object
 _IDENTIFIERS = frozenset({"participant_id", "session_id", "acq_time"})
 LEAST_NUMBERS, FEW_STRANGE = 10, 0.1
 """A column is one of numbers if it has ten and at most a tenth as many texts that are none (a slip of typing)."""
+_OF_NAMES = frozenset({"subject", "subjects", "session", "sessions", "datatype", "suffix", "extension"})
+"""What pybids takes from every file name or asks for by; a column described under such a name would contradict it."""
 MOST_KINDS = 12
 """A text column with more different values is a remark, not a category."""
 
@@ -69,6 +71,8 @@ def describe(
     columns: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     for name, sources, described in _columns(phenotype, bids_dir):
+        if sources[0][1] in _OF_NAMES:
+            problems.append(f"The column '{sources[0][1]}' is called '{name}' here: BIDS takes '{sources[0][1]}' from file names.")
         values = [_cell(sources, person, session) for person, session in asked]
         if all(value is None for value in values):
             columns[name] = described
@@ -111,7 +115,10 @@ def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple
                 found[column][0].extend(places)
             else:
                 found[column] = (places, described)
-    return [(name, places, described) for name, (places, described) in found.items()]
+    return [
+        (f"{Path(places[0][0].label).stem}_{name}" if name in _OF_NAMES else name, places, described)
+        for name, (places, described) in found.items()
+    ]
 
 
 def _same_kind(first: list[tuple[Source, str]], second: list[tuple[Source, str]]) -> bool:

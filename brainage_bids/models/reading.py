@@ -34,7 +34,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class StructureReading:
-    """What one structure of the brain says of one person; a row of ``B_model-M_desc-structures_brainage.tsv``.
+    """What one structure of the brain says of one person; a row of ``B_model-M_desc-structures_stats.tsv``.
 
     Attributes
     ----------

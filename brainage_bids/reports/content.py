@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainage_bids.bids.names import LABEL, derivative_path, session_folders
+from brainage_bids.bids.names import LABEL, derivative_path, find_derivatives, session_folders
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.files import TABLE, read_json, read_utf8
-from brainage_bids.models.card import NAME
 from brainage_bids.records import FLAGS, OTHER_MODALITIES
 
 FIGURES = ("mask", "tissues", "registration")
@@ -67,7 +66,7 @@ class SessionView:
     volumes : mapping
         The row of ``B_desc-volumes_morph.tsv``.
     structures : mapping
-        Rows of ``B_model-M_desc-structures_brainage.tsv`` by the name of the model; without those models that write none.
+        Rows of ``B_model-M_desc-structures_stats.tsv`` by the name of the model; without those models that write none.
     figures : mapping
         ``mask``, ``tissues``, ``registration`` → the file.
     faults : tuple of Fault
@@ -204,8 +203,9 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
     volumes = _read_table(path("volumes"), unread)
     pictures = {name: path("figures", desc=name) for name in FIGURES}
     estimates = _read_table(path("brainage"), unread)
-    names = dict.fromkeys(name for row in estimates if (name := row.get("model")) and NAME.fullmatch(name))
-    structures = {name: _read_table(path("structures", model=name), unread) for name in names}
+    names = {name for row in estimates if (name := row.get("model"))}
+    told = [item for item in find_derivatives(out_dir, "model_table", participant_id, desc="structures") if item.session_id == session_id]
+    structures = {name: _read_table(item.path, unread) for item in told if (name := item.entities["model"]) in names}
     return SessionView(
         session_id,
         sidecar if isinstance(sidecar, dict) else {},

@@ -52,7 +52,7 @@ def read_structures(rows: Iterable[Row]) -> tuple[Structure, ...]:
     Parameters
     ----------
     rows : iterable of mapping
-        Rows of ``B_model-M_desc-structures_brainage.tsv``.
+        Rows of ``B_model-M_desc-structures_stats.tsv``.
 
     Returns
     -------

@@ -122,7 +122,7 @@ def agreement_row(values: Sequence[Sequence[Any]], *, variable: str = "value", s
     complete = table[np.isfinite(table).all(axis=1)]
     left_out = len(table) - len(complete)
     note = f"{left_out} people lack a session and are left out." if left_out else ""
-    about = {"variable": variable, "sessions": ", ".join(sessions) or str(table.shape[1])}
+    about = {"variable": variable, "compared": ", ".join(sessions) or str(table.shape[1])}
     if len(complete) < 2 or complete.shape[1] < 2:
         said = f"{len(complete)} people with {complete.shape[1]} sessions: two of each are needed. {note}".strip()
         return tidy(method, len(complete), _ICC, note=said, **about, **names)

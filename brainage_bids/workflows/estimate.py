@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def estimate_session(session: Session, plan) -> bool:
     UnusableInput
         If a model gives no number for this person. One that looks at a FLAIR or SWI that is not there gives a row without an age.
     """
-    from brainage_bids.bids.estimates import COLUMNS, estimate_rows, read_rows
+    from brainage_bids.bids.estimates import ABOUT, COLUMNS, estimate_rows, read_rows
     from brainage_bids.models.features import read_volumes
     from brainage_bids.models.inference import estimate, read_structures
 
@@ -54,7 +55,7 @@ def estimate_session(session: Session, plan) -> bool:
     written = write_structures(session, plan.out_dir, readings)
     if path.is_file() and read_rows(path) == rows:
         return written
-    sink_table(rows, path, COLUMNS)
+    sink_table(rows, path, COLUMNS, sidecar=ABOUT)
     return True
 
 
@@ -85,7 +86,7 @@ def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Ou
 
 
 def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[StructureReading]]) -> bool:
-    """Write ``B_model-M_desc-structures_brainage.tsv`` of each model that looks at structures, and remove those of other models.
+    """Write ``B_model-M_desc-structures_stats.tsv`` of each model that looks at structures; remove those of others and of former names.
 
     Parameters
     ----------
@@ -102,15 +103,17 @@ def write_structures(session: Session, out_dir, readings: Mapping[str, Sequence[
     from brainage_bids.bids.structures import COLUMNS, read_structure_rows, structure_rows
 
     changed = False
-    for found in find_derivatives(out_dir, "structures", session.participant_id, session.session_id):
-        if found.session_id == session.session_id and not readings.get(found.entities["model"]):
+    place = partial(derivative_path, out_dir, "model_table", session.participant_id, session.session_id, desc="structures")
+    for found in find_derivatives(out_dir, "model_table", session.participant_id, session.session_id, desc="structures"):
+        model = found.entities["model"]
+        if found.session_id == session.session_id and not (readings.get(model) and found.path == place(model=model)):
             found.path.unlink()
             sidecar_path(found.path).unlink(missing_ok=True)
             changed = True
     for model, structures in readings.items():
         if not structures:
             continue
-        path = derivative_path(out_dir, "structures", session.participant_id, session.session_id, model=model)
+        path = place(model=model)
         rows = structure_rows(map(vars, structures))
         if not path.is_file() or read_structure_rows(path) != rows:
             sink_table(rows, path, COLUMNS)

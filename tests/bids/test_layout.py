@@ -28,8 +28,8 @@ def found(root, filters=None, people=("sub-1", "sub-2"), **more):
     return [path.name.removesuffix(".gz").removesuffix("_T1w.nii") for path in find_images(root, people, ["T1w"], filters, **more)["T1w"]]
 
 
-def test_magnitude_t1w_of_the_people_asked_for(root):
-    one = ["sub-1_ses-1_acq-hi_run-02", "sub-1_ses-1_acq-hi_run-1", "sub-1_ses-1_ce-gd", "sub-1_ses-2"]
+def test_t1w_of_the_people_asked_for(root):
+    one = ["sub-1_ses-1_acq-hi_run-02", "sub-1_ses-1_acq-hi_run-1", "sub-1_ses-1_ce-gd", "sub-1_ses-2", "sub-1_ses-2_part-phase"]
     assert found(root) == [*one, "sub-2"]
     assert found(root, people=["sub-1"]) == one
 
@@ -48,7 +48,7 @@ def test_magnitude_t1w_of_the_people_asked_for(root):
         ({"acquisition": [None, "lo"], "session": ["1"]}, ["sub-1_ses-1_ce-gd"]),
         ({"part": "phase"}, ["sub-1_ses-2_part-phase"]),
         ({"part": "<Query.OPTIONAL: 3>", "session": 2}, ["sub-1_ses-2_part-phase", "sub-1_ses-2"]),
-        ({"extension": ".nii", "session": "2"}, ["sub-1_ses-2"]),
+        ({"extension": ".nii", "session": "2", "part": None}, ["sub-1_ses-2"]),
         ({"acquisition": "h.*", "regex_search": True, "run": 1}, ["sub-1_ses-1_acq-hi_run-1"]),
         ({"run": 7}, []),
     ],
@@ -139,6 +139,7 @@ def test_an_index_is_kept_for_the_whole_dataset(root, make_dataset, tmp_path):
             "sub-1_ses-1_acq-hi_run-02",
             "sub-1_ses-1_acq-hi_run-1",
             "sub-1_ses-1_ce-gd",
+            "sub-1_ses-2_part-phase",
         ]
     other = make_dataset({"sub-1/anat/sub-1_T1w.nii": None}, folder="other")
     with pytest.raises(BadConfiguration, match="belongs to"):

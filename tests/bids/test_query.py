@@ -56,6 +56,18 @@ def test_one_of_several_is_chosen_and_the_others_are_told(make_dataset):
     assert chosen(collect(root, bids_filters={"t1w": {"run": 1}})) == {"sub-1": "sub-1_run-1_T1w.nii.gz"}
 
 
+@pytest.mark.parametrize("modality", ["T1w", "FLAIR"])
+def test_magnitudes_by_every_spelling_and_nothing_else(make_dataset, modality):
+    parts = ("magnitude", "phase", "real", "imag", "Phase")
+    files = {f"sub-1/anat/sub-1_part-{part}_{modality}.nii.gz": 1.0 for part in parts}
+    inventory = collect(make_dataset({"sub-1/anat/sub-1_run-1_T1w.nii.gz": 3.0, **files}))
+    assert inventory.participants[0].sessions[0].scans[modality].path.name == f"sub-1_part-magnitude_{modality}.nii.gz"
+    told = {item.file.name.split("_")[1]: item.reason for item in inventory.skipped}
+    assert all(told[f"part-{part}"] == f"it is no magnitude image (part-{part})" for part in parts[1:])
+    inventory = collect(make_dataset({f"sub-1/anat/sub-1_part-{part}_T1w.nii": 1.0 for part in parts[1:]}, folder="phases"))
+    assert chosen(inventory) == {} and "no T1w image to be used" in {item.reason.partition(" in any")[0] for item in inventory.skipped}
+
+
 def test_people_without_t1w_are_skipped_unless_named(make_dataset):
     root = make_dataset({"sub-1/anat/sub-1_T1w.nii": None, "sub-2/meg/sub-2_meg.fif": None, "sub-3/anat/sub-3_T2w.nii": None})
     inventory = collect(root)

@@ -47,7 +47,8 @@ def test_every_image_and_table_has_its_words():
             assert content["Description"] and "{" not in content["Description"]
             assert ("SkullStripped" in content) == output["name"].endswith(("_T1w.nii.gz", "y}.nii.gz", "e}.nii.gz"))
         elif output["name"].endswith(".tsv"):
-            columns = sidecars.table_columns("lookup" if key.endswith("_lookup") else key.removeprefix("other_"))
+            table = {"dseg_lookup": "lookup", "aseg_lookup": "lookup", "model_table": "structures"}.get(key, key.removeprefix("other_"))
+            columns = sidecars.table_columns(table)
             assert all(column["Description"] for column in columns.values())
 
 

@@ -20,8 +20,8 @@ BRAIN = {
 
 def test_written_and_read(tmp_path):
     rows = structure_rows([READING, BRAIN])
-    path = derivative_path(tmp_path, "structures", "sub-01", "ses-1", model="volumes")
-    assert path.name == "sub-01_ses-1_model-volumes_desc-structures_brainage.tsv"
+    path = derivative_path(tmp_path, "model_table", "sub-01", "ses-1", model="volumes", desc="structures")
+    assert path.name == "sub-01_ses-1_model-volumes_desc-structures_stats.tsv"
     sink_table(rows, path, COLUMNS)
     assert read_structure_rows(path) == rows
     assert rows[0]["contribution_years"] == -0.123
@@ -29,7 +29,7 @@ def test_written_and_read(tmp_path):
     described = json.loads(path.with_suffix(".json").read_text())
     assert all("Description" in described[name] for name in WANTED)
     assert all("Units" in described[name] for name in WANTED[2:])
-    found = find_derivatives(tmp_path, "structures", "sub-01")
+    found = find_derivatives(tmp_path, "model_table", "sub-01")
     assert [(item.session_id, item.entities["model"]) for item in found] == [("ses-1", "volumes")]
     assert find_derivatives(tmp_path, "brainage") == []
 

@@ -47,7 +47,7 @@ CASES = {
     ),
     "inherited": ({**ONE, "T1w.json": {"EchoTime": 1}, "sub-01/sub-01_T1w.json": [1], "acq-x_T1w.json": "{"}, 0, ["process"], "no JSON"),
     "mp2rage": (images("sub-01/anat/sub-01_inv-1_MP2RAGE.nii.gz", "sub-01/anat/sub-01_UNIT1.nii.gz"), 66, ["skip"], ""),
-    "parts": (images(*(f"sub-01/anat/sub-01_part-{part}_T1w.nii.gz" for part in ("mag", "phase", "real"))), 0, ["process"], ""),
+    "parts": (images(*(f"sub-01/anat/sub-01_part-{x}_T1w.nii" for x in ("mag", "phase", "real"))), 0, ["process", "leave", "leave"], ""),
     "deface mask": (images(T1W, "sub-01/anat/sub-01_mod-T1w_defacemask.nii.gz"), 0, ["process"], ""),
     "annex": ({**SOUND, T1W: Link("../../.git/annex/x"), PEOPLE: Link(".git/annex/p")}, 0, ["process"], "participants.tsv cannot"),
     "links in circles": ({**ONE, "sub-02/anat": Link("."), "sub-03": Link("sub-03")}, 0, ["process", "skip"], ""),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from brainage_bids.bids.dataset import write_dataset_description
-from brainage_bids.bids.estimates import COLUMNS, estimate_rows
+from brainage_bids.bids.estimates import ABOUT, COLUMNS, estimate_rows
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_json, sink_table, sink_text
@@ -44,7 +44,7 @@ class Study:
         estimates = [self.estimate(model, value, tuple(flags), sha) for model, value in models.items()]
         visit = Session(name, session, {}, age=age)
         if estimates:
-            sink_table(estimate_rows(visit, estimates), self.path("brainage", name, session), COLUMNS)
+            sink_table(estimate_rows(visit, estimates), self.path("brainage", name, session), COLUMNS, sidecar=ABOUT)
         if volumes:
             names = table_columns("volumes_atlas")
             rows = [

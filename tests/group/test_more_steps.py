@@ -107,7 +107,8 @@ def test_contributions_of_structures_are_read_and_correlated(study):
         study.add(f"sub-{number:02d}", (age, {"m": round(age + push, 3)}))
         parts = {"cortex": push + random.normal(0, 1), "putamen": random.normal(0, 1)}
         rows = [{**dict.fromkeys(names), "structure": name, "contribution_years": value} for name, value in parts.items()]
-        path = study.path("brainage", f"sub-{number:02d}").with_name(f"sub-{number:02d}_model-m_desc-structures_brainage.tsv")
+        suffix = "brainage" if number % 2 else "stats"  # that of an earlier version and of this one
+        path = study.path("brainage", f"sub-{number:02d}").with_name(f"sub-{number:02d}_model-m_desc-structures_{suffix}.tsv")
         sink_table(rows, path, names)
     study.finish()
     cohort = read_cohort(study.settings())

@@ -149,7 +149,8 @@ def write_structures(out, participant_id="sub-01", session_id=None, *, model="to
         | {"contribution_years": years}
         for name, label, share, norm, years in rows
     ]
-    sink_table(table, derivative_path(out, "structures", participant_id, session_id, model=model), {name: {} for name in table[0]})
+    path = derivative_path(out, "model_table", participant_id, session_id, model=model, desc="structures")
+    sink_table(table, path, {name: {} for name in table[0]})
 
 
 def volumes_model(folder, rows=STRUCTURES, **changed):

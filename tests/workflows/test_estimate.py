@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from brainage_bids.bids.names import derivative_path
+from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
 from brainage_bids.bids.structures import read_structure_rows
@@ -12,6 +12,7 @@ from brainage_bids.records import OTHER_MODALITIES, Session, UnusableInput
 from brainage_bids.workflows.estimate import estimate_session, input_files, quality_flags, write_structures
 from brainage_bids.workflows.other_session import other_outputs
 
+OF_TOY = {"model": "toyvolumes", "desc": "structures"}
 SESSION = Session("sub-01", None, {}, age=50.0)
 
 
@@ -30,7 +31,7 @@ def test_age_and_structures_agree(plan, volume_model):
     assert estimate_session(SESSION, plan)
     (row,) = read_tsv(derivative_path(plan.out_dir, "brainage", "sub-01")).rows
     assert (row["model"], row["modality"]) == ("toyvolumes", "T1w")
-    structures = read_structure_rows(derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes"))
+    structures = read_structure_rows(derivative_path(plan.out_dir, "model_table", "sub-01", **OF_TOY))
     whole = volume_model.card.training.ages.mean + sum(item["contribution_years"] for item in structures)
     assert float(row["brain_age"]) == pytest.approx(whole, abs=0.02)
     assert structures[-1]["structure"] == "brain"
@@ -39,7 +40,7 @@ def test_age_and_structures_agree(plan, volume_model):
 
 def test_a_rerun_writes_nothing(plan):
     estimate_session(SESSION, plan)
-    table = derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes")
+    table = derivative_path(plan.out_dir, "model_table", "sub-01", **OF_TOY)
     before = table.stat().st_mtime_ns
     assert estimate_session(SESSION, plan) is False
     assert table.stat().st_mtime_ns == before
@@ -50,16 +51,27 @@ def test_a_rerun_writes_nothing(plan):
 
 def test_structures_of_models_that_are_gone_go(plan):
     estimate_session(SESSION, plan)
-    table = derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes")
+    table = derivative_path(plan.out_dir, "model_table", "sub-01", **OF_TOY)
     assert write_structures(SESSION, plan.out_dir, {"gpr36": ()}) is True
     assert not table.exists()
     assert not table.with_suffix(".json").exists()
     assert write_structures(SESSION, plan.out_dir, {"gpr36": ()}) is False
 
 
+def test_a_table_under_its_former_name_is_replaced(plan):
+    estimate_session(SESSION, plan)
+    table = derivative_path(plan.out_dir, "model_table", "sub-01", **OF_TOY)
+    former = table.with_name(table.name.replace("_stats", "_brainage"))
+    for path in (table, table.with_suffix(".json")):
+        path.rename(path.with_name(path.name.replace("_stats", "_brainage")))
+    assert [item.path for item in find_derivatives(plan.out_dir, "model_table")] == [former]
+    assert estimate_session(SESSION, plan) is True
+    assert table.is_file() and not former.exists() and not former.with_suffix(".json").exists()
+
+
 def test_an_unknown_age_has_no_norms(plan):
     estimate_session(Session("sub-01", None, {}), plan)
-    structures = read_structure_rows(derivative_path(plan.out_dir, "structures", "sub-01", model="toyvolumes"))
+    structures = read_structure_rows(derivative_path(plan.out_dir, "model_table", "sub-01", **OF_TOY))
     assert {item["norm_p5"] for item in structures} == {None}
 
 
