@@ -2,7 +2,7 @@ import os
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brainage_bids.files import Limit, Refused, open_file, parse_json, parse_toml, read_bytes, read_utf8
@@ -73,6 +73,7 @@ plain = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(plain)
 def test_json_is_read_as_it_was_written(value):
     import json

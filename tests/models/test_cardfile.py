@@ -53,7 +53,7 @@ scalars = st.one_of(
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200, deadline=None)
 @given(data=st.data(), value=values, beside=st.booleans())
 def test_any_value_in_any_place_is_read_or_refused(card, tmp_path, data, value, beside):
     content = card_to_toml(replace(card, errors=replace(card.errors, mae_guess=Measure(7.2, 6.0, 8.0), p_guess=0.5)))

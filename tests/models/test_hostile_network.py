@@ -121,7 +121,7 @@ def places(content, path=()):
         yield from places(value, (*path, key))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(data=st.data(), value=values)
 def test_any_value_in_any_place_of_the_heads_is_read_or_refused(folder, data, value):
     text = folder.path / "whole.json"
