@@ -11,6 +11,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.files import IMAGE, open_file
 
 RULE = (
     "no scout", "plain intensities", "single volume", "widest field of view", "no contrast agent", "combined image", "thinnest slices",
@@ -126,7 +127,8 @@ def read_grid(path: Path) -> Grid | None:
     import nibabel as nib
 
     try:
-        header = nib.load(path).header
+        with open_file(path, IMAGE):
+            header = nib.load(path).header
         factor = _UNITS_MM.get(header.get_xyzt_units()[0], 1.0)
         voxel = tuple(float(zoom) * factor for zoom in header.get_zooms()[:3])
         shape = tuple(int(count) for count in header.get_data_shape())

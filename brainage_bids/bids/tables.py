@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.names import BIDSName, parse_name
+from brainage_bids.files import JSON, TABLE, Limit, parse_json, read_bytes
 
 MISSING = frozenset({"", "n/a"})
 """How a cell says that its value is not known, in lower case; BIDS has no other way."""
@@ -87,7 +87,7 @@ def read_values(path: Path | str, texts: Collection[str]) -> list[dict[str, str 
     return rows
 
 
-def read_text(path: Path) -> tuple[str, list[str]]:
+def read_text(path: Path, limit: Limit = TABLE) -> tuple[str, list[str]]:
     """Read text as UTF-8 (with or without mark), UTF-16 (with or without), UTF-32 with mark, else as Windows-1252 or Latin-1.
 
     Returns
@@ -100,7 +100,7 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     OSError
         If the file cannot be read.
     """
-    return decoded(path.read_bytes(), path.name)
+    return decoded(read_bytes(path, limit), path.name)
 
 
 def decoded(data: bytes, name: str) -> tuple[str, list[str]]:
@@ -221,11 +221,11 @@ def read_json_object(path: Path) -> tuple[dict[str, Any], list[str]]:
         The content, and a sentence for what was wrong (none if the file does not exist).
     """
     try:
-        text, problems = read_text(path)
-        content = json.loads(text)
+        text, problems = read_text(path, JSON)
+        content = parse_json(text)
     except (FileNotFoundError, NotADirectoryError):
         return {}, []
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         return {}, [f"{path.name} cannot be read as JSON and is left out ({error})."]
     if not isinstance(content, dict):
         return {}, [f"{path.name} holds no JSON object and is left out."]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import WEIGHTS, open_file
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -98,7 +99,7 @@ def read_affine(forward: str | Path) -> np.ndarray:
     """
     import h5py
 
-    with h5py.File(forward, "r") as file:
+    with open_file(forward, WEIGHTS) as opened, h5py.File(opened, "r") as file:
         member = file["TransformGroup/1"]
         kind = member["TransformType"][0].decode().split("_")[0]
         if kind != "AffineTransform":
@@ -141,7 +142,7 @@ def _write(path: str | Path, members: list[tuple[str, np.ndarray, np.ndarray]]) 
 def _read(path: str | Path, kinds: tuple[str, str]) -> list[np.ndarray]:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with open_file(path, WEIGHTS) as opened, h5py.File(opened, "r") as file:
         members = [file[f"TransformGroup/{number}"] for number in (1, 2)]
         found = tuple(member["TransformType"][0].decode().split("_")[0] for member in members)
         if found != kinds:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import TABLE, read_utf8
+
 TISSUES: Mapping[int, str] = {1: "GM", 2: "WM", 3: "CSF"}
 """Codes of the tissue map (``dseg``)."""
 TEMPLATE_CRANIUM_MM3 = 2.0e6
@@ -49,8 +51,8 @@ def read_regions(path: str | Path | None = None) -> tuple[Region, ...]:
     >>> len(regions), regions[0].name, regions[0].tissue
     (32, 'Left-Cerebral-White-Matter', 'WM')
     """
-    source = resources.files("brainage_bids").joinpath("data/atlas/BrainageAseg_dseg.tsv") if path is None else Path(path)
-    rows = list(csv.DictReader(source.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+    source = Path(str(resources.files("brainage_bids").joinpath("data/atlas/BrainageAseg_dseg.tsv")) if path is None else path)
+    rows = list(csv.DictReader(read_utf8(source, TABLE).splitlines(), delimiter="\t"))
     if not rows or not {"index", "name"} <= set(rows[0]):
         raise ValueError(f"{source} needs the columns index and name and at least one region")
     try:

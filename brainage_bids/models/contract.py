@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from brainage_bids.bids.names import derivative_path, parse_name
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_json_object
+from brainage_bids.files import IMAGE, open_file, read_bytes
 from brainage_bids.models.card import InputContract, ModelCard
 from brainage_bids.records import BadConfiguration, BeyondBox, UnusableInput
 
@@ -106,7 +107,7 @@ def load_image(path: Path):
 
     broken = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, IMAGE)
         return nib.Nifti1Image.from_bytes(gzip.decompress(content) if path.name.endswith(".gz") else content)
     except FileNotFoundError as error:
         raise UnusableInput(f"The model's input {path} does not exist; run the preprocessing of this person again.") from error
@@ -127,7 +128,8 @@ def load_header(path: Path):
     import nibabel as nib
 
     try:
-        header = nib.load(path).header
+        with open_file(path, IMAGE):
+            header = nib.load(path).header
     except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
     if len(header.get_data_shape()) != 3:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from brainage_bids.files import IMAGE, open_file
 from brainage_bids.imaging.atlas import MERGED, OUTSIDE, load_atlas
 from brainage_bids.imaging.warps import WARP_GRID, grid_points
 from brainage_bids.records import UnusableInput
@@ -184,7 +185,8 @@ def from_label_map(path: Path) -> np.ndarray:
     import nibabel as nib
 
     try:
-        image = nib.as_closest_canonical(nib.load(path))
+        with open_file(path, IMAGE):
+            image = nib.as_closest_canonical(nib.load(path))
         codes = np.asarray(image.dataobj).astype(np.int32)
     except (OSError, nib.filebasedimages.ImageFileError) as error:
         raise UnusableInput(f"{path} cannot be read as a label map ({error}); remove it from --anatomies.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import LABEL, derivative_path, find_derivatives, session_folders
 from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.files import TABLE, read_json, read_utf8
 from brainage_bids.records import FLAGS, OTHER_MODALITIES
 
 FIGURES = ("mask", "tissues", "registration")
@@ -246,7 +247,7 @@ def _read_json(path: Path, unread: list[str]) -> object:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (ValueError, OSError) as error:
         unread.append(f"{path.name} could not be read ({error}); delete it and run again.")
         return {}
@@ -256,8 +257,7 @@ def _read_table(path: Path, unread: list[str]) -> tuple[Row, ...]:
     if not path.is_file():
         return ()
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rows = list(csv.DictReader(io.StringIO(read_utf8(path, TABLE), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
     except (ValueError, OSError, csv.Error) as error:
         unread.append(f"{path.name} could not be read ({error}); delete it and run again.")
         return ()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import IMAGE, open_file
 from brainage_bids.imaging.atlas import MERGED, OUTSIDE
 from brainage_bids.imaging.volumes import Region, read_regions
 from brainage_bids.records import BadDataset, UnusableInput
@@ -97,8 +98,9 @@ def read_label_map(path: Path) -> LabelMap:
     import nibabel as nib
 
     try:
-        image = nib.as_closest_canonical(nib.load(path))
-        raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
+        with open_file(path, IMAGE):
+            image = nib.as_closest_canonical(nib.load(path))
+            raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
     except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
         raise UnusableInput(f"{path} cannot be read as a label map ({error}).") from error
     table = code_table()

@@ -48,7 +48,7 @@ def test_columns_called_like_ours_are_kept_beside_them(study, make_study, capsys
     words = ("pad ~ age + C(sex) + phenotype_model", 'pad ~ Q("phenotype_qc_snr")', "pad ~ C + age", "pad ~ Q('a b') + Q('$x$')")
     assert group(study, "--formula", *words) == 0
     said = capsys.readouterr().err
-    assert f"{len(OURS) + 1} column(s) of the tables have a name that this program gives" in said and "Traceback" not in said
+    assert f"{len(OURS) + 2} column(s) of the tables have a name that this program gives" in said and "Traceback" not in said
     assert "'model' is phenotype_model_2" in (study.out / "group" / "problems.tsv").read_text()
     rows = rows_of(study.out / "group_brainage.tsv")
     assert {row["model"] for row in rows} == {"t1", "flair", "fused"} and {row["excluded"] for row in rows} == {"n/a"}
