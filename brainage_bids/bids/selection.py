@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.records import UnusableInput
 
 RULE = ("no contrast agent", "normalised reconstruction", "highest resolution", "last run", "first name")
 """What tells two images of one kind apart, in this order."""
@@ -67,11 +68,11 @@ def _kind(path: Path, swi: bool) -> str:
 
 def voxel_volume(path: Path) -> float | None:
     """Return the volume of a voxel in mm³ from the header of an image; None if it cannot be read or makes no sense."""
-    import nibabel as nib
+    from brainage_bids.bids.nifti import read_header
 
     try:
-        zooms = [float(zoom) for zoom in nib.load(path).header.get_zooms()[:3]]
-    except Exception:  # noqa: BLE001 - any failure of a foreign header means the same: it ranks last, which the reason tells
+        zooms = [float(zoom) for zoom in read_header(path).get_zooms()[:3]]
+    except UnusableInput:  # it ranks last, which the reason tells
         return None
     volume = math.prod(zooms)
     return volume if len(zooms) == 3 and math.isfinite(volume) and volume > 0 else None

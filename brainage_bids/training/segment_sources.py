@@ -346,10 +346,7 @@ def warped_labels(aseg: Path, forward: Path, contract: InputContract) -> np.ndar
 
 
 def _read_codes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
+    from brainage_bids.bids.nifti import read_image
 
-    try:
-        image = nib.load(path)
-        return np.asarray(image.dataobj).astype(np.uint8), image.affine
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"The labels {path} cannot be read ({error}).") from error
+    image = read_image(path)
+    return np.asarray(image.dataobj).astype(np.uint8), image.affine
