@@ -142,7 +142,7 @@ def _float32(image: nib.Nifti1Image, shape: tuple[int, int, int], orientation: n
     turned = apply_orientation(np.asarray(raw).reshape(shape, order="A"), orientation)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite and is dealt with as such
         if inter != 0.0 and turned.dtype.itemsize > 2 and not _exact_in_float32(turned):
-            data = np.empty(shape, dtype=np.float32)
+            data = np.empty(turned.shape, dtype=np.float32)
             for plane, values in zip(data, turned, strict=True):
                 plane[...] = values.astype(np.float64) * slope + inter
             return data

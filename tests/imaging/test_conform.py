@@ -270,9 +270,12 @@ def test_values_stored_far_from_zero_come_back_to_their_last_digit(tmp_path, dty
     """2^30 + 1 is no float32: read as one before the intercept is added, intensities would go in steps of 64."""
     far = 2**30
     data = np.rint(head()).astype("int64")
-    image = nib.Nifti1Image((data + far).astype(dtype), AFFINE, dtype=np.dtype(dtype))
+    turned = AFFINE[:, [1, 2, 0, 3]]  # axes in another order than conforming gives
+    image = nib.Nifti1Image((data + far).astype(dtype), turned, dtype=np.dtype(dtype))
     content = bytearray(image.to_bytes())
     content[112:120] = np.array([slope, -far * slope], "<f4").tobytes()
     (tmp_path / "a.nii").write_bytes(content)
     read = conform(load_scan(tmp_path / "a.nii")).image.get_fdata(dtype=np.float32)
-    np.testing.assert_array_equal(read, conform(made((data * slope).astype(np.float32))).image.get_fdata(dtype=np.float32))
+    plain = conform(made((data * slope).astype(np.float32), turned)).image
+    assert plain.shape != SHAPE
+    np.testing.assert_array_equal(read, plain.get_fdata(dtype=np.float32))
