@@ -14,6 +14,9 @@ from brainage_bids.imaging.warps import WARP_GRID
 
 TISSUES: Mapping[int, str] = {1: "GM", 2: "WM", 3: "CSF"}
 """Codes of the tissue map (``dseg``)."""
+INSIDE_SHARE = 0.956
+"""Of the inside of a skull, what the registered atlas calls so: the mean of four painted whole heads (label maps 01, 04, 05, 10, end to end;
+802 to 1333 mL of brain in 1401 to 1631 mL). Their estimates are off by 0.9 % in the mean, 1.8 % at most."""
 _PLANES_AT_ONCE = 16
 
 
@@ -88,7 +91,7 @@ def tissue_volumes(probabilities: Mapping[str, np.ndarray], voxel_mm3: float) ->
 
 
 def intracranial_estimate(inside: np.ndarray, jacobian: np.ndarray, template_to_person: np.ndarray) -> float:
-    """Estimated total intracranial volume, mm³: what the atlas calls inside of the skull, in the size it has in the person.
+    """Estimated total intracranial volume, mm³: the inside of the atlas' skull in the size it has in the person, over `INSIDE_SHARE`.
 
     The integral of the whole map's change of volume, warp and affine. Scaling by the affine alone (Buckner et al., NeuroImage
     23:724, 2004) leaves out what the warp does, and where an affine stops differs by 3 % of volume between scans of one head.
@@ -105,10 +108,10 @@ def intracranial_estimate(inside: np.ndarray, jacobian: np.ndarray, template_to_
     Examples
     --------
     >>> round(intracranial_estimate(np.ones((10, 10, 10)), np.full((10, 10, 10), 2.0), np.diag([0.9, 0.9, 0.9, 1.0])))
-    4921
+    5147
     """
     scale = abs(float(np.linalg.det(np.asarray(template_to_person, dtype=float)[:3, :3])))
-    return float((inside * jacobian).sum(dtype=np.float64)) * scale * WARP_GRID.voxel_mm**3
+    return float((inside * jacobian).sum(dtype=np.float64)) * scale * WARP_GRID.voxel_mm**3 / INSIDE_SHARE
 
 
 def region_volumes(

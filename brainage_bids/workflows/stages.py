@@ -15,7 +15,7 @@ from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.imaging.scanfile import check_presence
 from brainage_bids.records import Session
 
-REVISION = 6
+REVISION = 7
 """Raised by one whenever the preprocessing gives other numbers; older outputs are then made anew."""
 
 TISSUES = ("GM", "WM", "CSF")
