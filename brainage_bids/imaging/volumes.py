@@ -15,8 +15,8 @@ from brainage_bids.imaging.warps import WARP_GRID
 TISSUES: Mapping[int, str] = {1: "GM", 2: "WM", 3: "CSF"}
 """Codes of the tissue map (``dseg``)."""
 INSIDE_SHARE = 0.956
-"""Of the inside of a skull, what the registered atlas calls so: the mean of four painted whole heads (label maps 01, 04, 05, 10, end to end;
-802 to 1333 mL of brain in 1401 to 1631 mL). Their estimates are off by 0.9 % in the mean, 1.8 % at most."""
+"""Of the inside of a skull, what the registered atlas calls so: the mean of four painted whole heads, end to end (label maps 01, 04, 05
+and 10; 802 to 1333 mL of brain in 1401 to 1631 mL). Their estimates are off by 0.9 % in the mean, 1.8 % at most."""
 _PLANES_AT_ONCE = 16
 
 
