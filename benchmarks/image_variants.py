@@ -3,8 +3,7 @@
 python benchmarks/image_variants.py OUT [--clean sub-clean] [--years .5] [--percent 2]
 
 OUT is a folder that ``brainage … participant`` wrote of a dataset whose participants are variants of one head. A variant is right
-where its age and its volumes are the clean scan's within the limits, or where it has a flag that the clean one lacks, or no age and a
-reason. Ends with 1 if one is not.
+where its age and its volumes are the clean scan's within the limits, or where it has a flag. Ends with 1 if one is neither.
 """
 
 from __future__ import annotations
@@ -39,9 +38,10 @@ def main() -> int:
         same = len(percent) == len(TISSUES) and years is not None and abs(years) <= args.years
         same = same and max(map(abs, percent.values())) <= args.percent
         flags = found["flags"] - clean["flags"]
-        wrong += not (same or flags)
+        verdict = "same" if same else "flagged" if flags else "flagged as the clean one" if found["flags"] else "**neither**"
+        wrong += verdict == "**neither**"
         cells = [f"{percent[name]:+.1f}" if name in percent else "n/a" for name in TISSUES]
-        cells += ["n/a" if years is None else f"{years:+.2f}", _list(flags), "same" if same else "flagged" if flags else "**neither**"]
+        cells += ["n/a" if years is None else f"{years:+.2f}", _list(flags), verdict]
         print(f"| {folder.name} | " + " | ".join(cells) + " |")
     return int(wrong > 0)
 

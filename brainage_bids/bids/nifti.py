@@ -25,6 +25,8 @@ MAX_VOXELS = 400_000_000
 """More voxels than this (0.35 mm over a head) do not fit the memory that one participant may use."""
 MAX_START = 100_000_000
 """Voxels begin before this byte: what stands between the header and them is text."""
+MAX_BYTES = MAX_START + 16 * MAX_VOXELS
+"""No file that can be used is larger, so what is larger is not read, not even for its check sum."""
 SLACK = 1 << 20
 """Bytes after the voxels that are let pass: padding of blocks."""
 _CHUNK = 1 << 20
@@ -136,7 +138,7 @@ def check_type(dtype: np.dtype, path: object) -> None:
 
 
 def check_presence(path: Path) -> None:
-    """Refuse, in words, a file that is missing, not fetched, empty or no NIfTI by its name.
+    """Refuse, in words, a file that is missing, not fetched, empty, larger than any image or no NIfTI by its name.
 
     Raises
     ------
@@ -152,6 +154,8 @@ def check_presence(path: Path) -> None:
         raise UnusableInput(f"{path} is not named .nii or .nii.gz; convert the scan to NIfTI.")
     if path.stat().st_size == 0:
         raise UnusableInput(f"{path} is empty (0 bytes); copy or download it again.")
+    if path.stat().st_size > MAX_BYTES:
+        raise UnusableInput(f"{path} has {path.stat().st_size / 1e9:.0f} GB, more than any image that fits in memory; convert it again.")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainage_bids.bids.nifti import SLACK, read_header, read_image
+from brainage_bids.bids.nifti import MAX_BYTES, SLACK, read_header, read_image
 from brainage_bids.bids.selection import voxel_volume
 from brainage_bids.records import UnusableInput
 
@@ -108,6 +108,14 @@ def test_a_promise_that_the_file_does_not_keep_takes_no_memory(tmp_path):
     path = bomb(tmp_path / "sub-01_T1w.nii.gz", shape=(700, 700, 700), megabytes=1)
     mb, said = peak_mb("load_scan", path)
     assert mb < 60 and "cut short" in said
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_file_larger_than_any_image_is_not_read(tmp_path, name):
+    path = written(tmp_path, PLAIN, name)
+    with open(path, "r+b") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert "more than any image" in refused(path)
 
 
 @pytest.mark.parametrize("dims", [(30000,) * 3, (-20, 22, 24), (0, 22, 24)])
