@@ -52,10 +52,8 @@ TABLE = Limit("a table", 512)
 """Half a million people (UK Biobank) with a hundred columns make 300 MiB; the rows take some GiB of memory."""
 WEIGHTS = Limit("a file of weights", 4096)
 """A billion float32 numbers; the largest published network of brain age has 0.4 GiB."""
-IMAGE = Limit("an image", 4096)
-"""A head of 0.3 mm in float64 has 3 GiB."""
-
-
+IMAGE = Limit("an image", 6200)
+"""400 million voxels of 16 bytes and a header: more do not fit the memory of a participant, so what is larger is not read at all."""
 INDEX = Limit("an index", 65536)
 """That of pybids has some KiB a file; a million files make some GiB."""
 

@@ -20,7 +20,7 @@ FLAGS: Mapping[str, str] = {
     "age_out_of_range": "The age lies outside the ages on which the model was trained.",
     "prediction_out_of_range": "The brain age lies outside the ages on which the model was trained.",
     # about the image
-    "poor_resolution": "The voxels are larger than 2 mm in one direction; fine structures are not resolved.",
+    "poor_resolution": "The voxels are larger than 1.7 mm in one direction; fine structures are not resolved.",
     "poor_snr": "The signal-to-noise ratio is low.",
     "poor_contrast": "Grey and white matter are hardly told apart (contrast-to-noise or joint variation).",
     "motion_suspected": "Ghosting or blurring is likely (entropy focus criterion or foreground-background energy).",

@@ -89,24 +89,6 @@ def read_forward(forward: str | Path) -> SpatialMap:
     return SpatialMap(_matrix(affine), _vectors(displacement, forward))
 
 
-def read_affine(forward: str | Path) -> np.ndarray:
-    """The affine of a transform to the template, (4, 4), template mm to the person's mm, without reading its field.
-
-    Raises
-    ------
-    ValueError
-        If the file was not written by `write_transforms`.
-    """
-    import h5py
-
-    with open_file(forward, WEIGHTS) as opened, h5py.File(opened, "r") as file:
-        member = file["TransformGroup/1"]
-        kind = member["TransformType"][0].decode().split("_")[0]
-        if kind != "AffineTransform":
-            raise ValueError(f"{forward} begins with {kind}, not with an affine; it is not the forward transform of this app")
-        return _matrix(member["TransformParameters"][()])
-
-
 def _affine(matrix: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
     flip = np.diag([*_LPS, 1.0])
     lps = flip @ matrix @ flip

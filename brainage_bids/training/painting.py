@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from brainage_bids.files import IMAGE, open_file
 from brainage_bids.imaging.atlas import MERGED, OUTSIDE
 from brainage_bids.imaging.volumes import Region, read_regions
 from brainage_bids.records import BadDataset, UnusableInput
@@ -97,12 +96,10 @@ def read_label_map(path: Path) -> LabelMap:
     """
     import nibabel as nib
 
-    try:
-        with open_file(path, IMAGE):
-            image = nib.as_closest_canonical(nib.load(path))
-            raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
-    except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"{path} cannot be read as a label map ({error}).") from error
+    from brainage_bids.bids.nifti import read_image
+
+    image = nib.as_closest_canonical(read_image(path))
+    raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
     table = code_table()
     if raw.ndim != 3 or raw.min() < 0 or raw.max() >= len(table) or not ((raw == 2).any() and (raw == 41).any()):
         raise UnusableInput(f"{path} is no label map of a whole head with FreeSurfer's codes (aseg).")

@@ -15,7 +15,7 @@ import torch
 
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sink_json, write_atomic
-from brainage_bids.files import IMAGE, open_file, read_json
+from brainage_bids.files import read_json
 from brainage_bids.imaging.transforms import read_forward
 from brainage_bids.models.card import InputContract
 from brainage_bids.models.inputs import NetInput
@@ -347,11 +347,7 @@ def warped_labels(aseg: Path, forward: Path, contract: InputContract) -> np.ndar
 
 
 def _read_codes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
+    from brainage_bids.bids.nifti import read_image
 
-    try:
-        with open_file(path, IMAGE):
-            image = nib.load(path)
-        return np.asarray(image.dataobj).astype(np.uint8), image.affine
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"The labels {path} cannot be read ({error}).") from error
+    image = read_image(path)
+    return np.asarray(image.dataobj).astype(np.uint8), image.affine

@@ -16,7 +16,7 @@ from brainage_bids.files import read_json
 from brainage_bids.imaging.scanfile import check_presence
 from brainage_bids.records import Session
 
-REVISION = 6
+REVISION = 7
 """Raised by one whenever the preprocessing gives other numbers; older outputs are then made anew."""
 
 TISSUES = ("GM", "WM", "CSF")
