@@ -203,7 +203,7 @@ def _check_values(content: Any) -> None:
 
 def _check(path: Path | str, status: os.stat_result, limit: Limit) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Refused(path, f"it is {_what(status.st_mode)} and no regular file")
+        raise Refused(path, f"it is {what_is(status.st_mode)} and no regular file")
     if status.st_size > limit.mib * 2**20:
         raise Refused(path, _too_large(status.st_size, limit))
 
@@ -212,6 +212,11 @@ def _too_large(size: int, limit: Limit) -> str:
     return f"it has more than {(size - 1) // 2**20} MiB, and {limit.noun} has {limit.mib} at most"
 
 
-def _what(mode: int) -> str:
+def what_is(mode: int) -> str:
+    """What a file that is no regular one is, by its ``st_mode``, in words.
+
+    >>> what_is(stat.S_IFIFO)
+    'a named pipe'
+    """
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
     return next((words for test, words in kinds if test(mode)), "a device")

@@ -19,7 +19,7 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
-from brainage_bids.files import IMAGE, open_file
+from brainage_bids.files import IMAGE, open_file, what_is
 from brainage_bids.records import UnusableInput
 
 MAX_VOXELS = 400_000_000
@@ -148,7 +148,7 @@ def check_presence(path: Path) -> None:
     if not path.exists():
         raise UnusableInput(f"{path} does not exist; check the dataset.")
     if not path.is_file():
-        raise UnusableInput(f"{path} is not a file; check the dataset.")
+        raise UnusableInput(f"{path} is not a file but {what_is(path.stat().st_mode)}; check the dataset.")
     if not path.name.endswith((".nii", ".nii.gz")):
         raise UnusableInput(f"{path} is not named .nii or .nii.gz; convert the scan to NIfTI.")
     if path.stat().st_size == 0:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainage_bids.bids.nifti import SLACK, read_header, read_image
-from brainage_bids.bids.selection import voxel_volume
+from brainage_bids.bids.selection import read_grid
 from brainage_bids.files import IMAGE
 from brainage_bids.records import UnusableInput
 
@@ -25,7 +25,7 @@ READERS = {
     "load_scan": "from brainage_bids.imaging.scanfile import load_scan as read",
     "load_image": "from brainage_bids.models.contract import load_image as read",
     "load_header": "from brainage_bids.models.contract import load_header as read",
-    "voxel_volume": "from brainage_bids.bids.selection import voxel_volume as read",
+    "read_grid": "from brainage_bids.bids.selection import read_grid as read",
     "read_label_map": "from brainage_bids.training.painting import read_label_map as read",
     "_read_codes": "from brainage_bids.training.segment_sources import _read_codes as read",
     "from_label_map": "from brainage_bids.phantoms.anatomy import from_label_map as read",
@@ -92,11 +92,11 @@ def test_a_file_that_unpacks_to_more_than_it_promises_takes_what_it_promises(tmp
     path = tmp_path_factory.getbasetemp() / "sub-01_T1w.nii.gz"
     mb, said = peak_mb(reader, path if path.exists() else bomb(path))
     assert mb < 60
-    if reader not in ("load_header", "voxel_volume"):
+    if reader not in ("load_header", "read_grid"):
         assert "far more than" in said and str(path) in said and said.count("\n") == 1
 
 
-@pytest.mark.parametrize("reader", ["load_scan", "voxel_volume", "load_header"])
+@pytest.mark.parametrize("reader", ["load_scan", "read_grid", "load_header"])
 def test_a_huge_extension_takes_no_memory(tmp_path, reader):
     path = bomb(tmp_path / "sub-01_T1w.nii.gz", start=250_000_000.0, extension=249_999_648)
     mb, said = peak_mb(reader, path)
@@ -207,9 +207,9 @@ def test_an_image_that_lies_nowhere(tmp_path):
 
 
 def test_voxel_sizes_of_headers_without_sense(tmp_path):
-    assert voxel_volume(written(tmp_path, PLAIN)) == 64
+    assert read_grid(written(tmp_path, PLAIN)).voxel_mm == (4.0, 4.0, 4.0)
     for path in (written(tmp_path, edited((80, "<f", 0.0))), written(tmp_path, b"x"), tmp_path / "none.nii"):
-        assert voxel_volume(path) is None
+        assert read_grid(path) is None
 
 
 @settings(max_examples=200, deadline=None)
