@@ -20,7 +20,7 @@ import numpy as np
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sink_json
 from brainage_bids.cli.console import print_table
-from brainage_bids.imaging.transforms import read_affine
+from brainage_bids.imaging.transforms import read_forward
 from brainage_bids.models import load_model
 from brainage_bids.models.contract import check_image
 from brainage_bids.models.inputs import INPUTS
@@ -66,7 +66,7 @@ def one_visit(visit: Visit, out: Path, work: Path) -> dict[str, float]:
     if not path.is_file():
         ids = (visit.participant_id, visit.session_id)
         app = check_image(PLACE.contract, derivative_path(out, "t1w_mni_affine", *ids), "this benchmark")
-        affine = read_affine(derivative_path(out, "xfm_forward", *ids))
+        affine = read_forward(derivative_path(out, "xfm_forward", *ids)).affine
         maps = model_space(visit, "T1w")
         pair = [prepare(image, PLACE.contract, PLACE.steps)[0] for image in (app, maps["T1w"])]
         inside = pair[0] != 0

@@ -16,11 +16,11 @@ FLAGS: Mapping[str, str] = {
     # about the phenotype
     "age_missing": "The age of this participant is not known, so the brain-age gap is not computed.",
     "age_censored": "The age was given as a bound such as '89+' and is read as that bound.",
-    "age_not_per_session": "The age is the one of participants.tsv; no age is recorded for this session.",
+    "age_not_per_session": "The age is the one of the participant; no age is recorded for this session under its name.",
     "age_out_of_range": "The age lies outside the ages on which the model was trained.",
     "prediction_out_of_range": "The brain age lies outside the ages on which the model was trained.",
     # about the image
-    "poor_resolution": "The voxels are larger than 2 mm in one direction; fine structures are not resolved.",
+    "poor_resolution": "The voxels are larger than 1.7 mm in one direction; fine structures are not resolved.",
     "poor_snr": "The signal-to-noise ratio is low.",
     "poor_contrast": "Grey and white matter are hardly told apart (contrast-to-noise or joint variation).",
     "motion_suspected": "Ghosting or blurring is likely (entropy focus criterion or foreground-background energy).",

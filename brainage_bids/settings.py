@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from brainage_bids.files import SETTINGS, parse_toml, read_utf8
 from brainage_bids.records import BadConfiguration
 
 SKULL_STRIP = ("auto", "skip", "force")
@@ -47,6 +47,8 @@ class _Written:
         texts = value if isinstance(value, tuple) else (value,)
         if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
             raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
+        if fits and any(isinstance(text, str) and "\0" in text for text in texts):
+            raise BadConfiguration(f"The setting {name} is {value!r}, which holds a NUL; no file or folder has such a name.")
         if not fits:
             raise BadConfiguration(f"The setting {name} is {value!r}; give {wanted}.")
 
@@ -253,6 +255,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         If it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(read_utf8(path, SETTINGS))
+    except (OSError, ValueError) as error:
         raise BadConfiguration(f"The settings file {path} cannot be read ({error}).") from error

@@ -10,6 +10,7 @@ from typing import Any
 from brainage_bids.bids.names import io_spec
 from brainage_bids.bids.sink import sink_json, sink_text
 from brainage_bids.bids.tables import read_json_object
+from brainage_bids.files import SETTINGS, read_utf8
 from brainage_bids.records import BadConfiguration
 
 APP = "brainage_bids"
@@ -140,6 +141,6 @@ def _container() -> dict[str, Any]:
 
 def _ignore_lines(path: Path) -> str | None:
     """Return the new content of ``.bidsignore``; None if it has every line already."""
-    present = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    present = read_utf8(path, SETTINGS).splitlines() if path.exists() else []
     missing = [line for line in io_spec()["bidsignore"] if line not in present]
     return "\n".join([*present, *missing]) + "\n" if missing else None

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.names import LONG_ENTITIES, io_spec, participant_folders, with_prefix
+from brainage_bids.files import INDEX, JSON, open_file, read_json
 from brainage_bids.records import BadConfiguration, BadDataset
 
 Filters = Mapping[str, Mapping[str, Any]]
 """Modality to entity filters, as pybids takes them."""
+
+
+_SETTINGS = "pybids_config.json"
+"""What pybids reads when it is imported, in the home folder and in the current one."""
 
 
 class FolderGate:
@@ -127,8 +132,8 @@ def read_filters(path: Path | str) -> dict[str, dict[str, Any]]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise BadConfiguration(f"The filter file {path} cannot be read as JSON ({error}); check --bids-filter-file.") from error
     return check_filters(content, path.name)
 
@@ -195,11 +200,45 @@ def _pybids_value(value: Any) -> Any:
     return value if query is None else Query[query]
 
 
+def _check_readable(bids_dir: Path, database_dir: Path | None) -> None:
+    """Refuse what pybids would stumble over or wait for without end: it opens these files whatever they are.
+
+    Raises
+    ------
+    BadDataset, BadConfiguration
+        If a file is there that is none to be read.
+    """
+    try:
+        with open_file(bids_dir / "dataset_description.json", JSON):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise BadDataset(f"dataset_description.json of {bids_dir} cannot be read ({error.strerror}); replace it.") from error
+    for settings in (Path.home() / _SETTINGS, Path(_SETTINGS), *map(Path, filter(None, [os.environ.get("PYBIDS_CONFIG")]))):
+        try:
+            if not isinstance(read_json(settings), dict):
+                raise ValueError("it holds no object")
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:
+            raise BadConfiguration(f"The settings of pybids in {settings} cannot be used ({error}); correct or remove them.") from error
+    try:
+        for path in database_dir.glob("layout_*") if database_dir is not None else ():
+            with open_file(path, INDEX):
+                pass
+    except OSError as error:
+        raise BadConfiguration(
+            f"The index in {database_dir} cannot be used ({error.strerror}); delete it or leave --bids-database-dir out."
+        ) from error
+
+
 def _layout(bids_dir: Path, participants: Collection[str], database_dir: Path | None) -> Any:
+    folders: Sequence[str] = io_spec()["folders"]
+    _check_readable(bids_dir, database_dir)
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
     from sqlalchemy.exc import SQLAlchemyError
 
-    folders: Sequence[str] = io_spec()["folders"]
     if database_dir is not None:
         participants = participant_folders(bids_dir)
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[FolderGate(participants, folders)])
@@ -208,10 +247,10 @@ def _layout(bids_dir: Path, participants: Collection[str], database_dir: Path | 
         layout = BIDSLayout(
             bids_dir, validate=False, config=[config], indexer=indexer, database_path=None if database_dir is None else str(database_dir)
         )
-    except (AttributeError, TypeError) as error:  # what pybids raises for fields of other types than it expects
-        raise BadDataset(f"dataset_description.json of {bids_dir} is malformed ({error}); correct it.") from error
     except UnicodeEncodeError as error:
         raise BadDataset(f"A file name in {bids_dir} is not UTF-8 ({error.object!r}); rename that file.") from error
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:  # what pybids raises for fields that it does not expect
+        raise BadDataset(f"dataset_description.json of {bids_dir} is malformed ({error}); correct it.") from error
     except SQLAlchemyError as error:
         raise BadConfiguration(
             f"The index in {database_dir} cannot be used ({type(error).__name__}); delete it or leave --bids-database-dir out."

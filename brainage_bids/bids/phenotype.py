@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from brainage_bids.bids.columns import name_problems, read_column
+from brainage_bids.bids.descriptions import entry
+from brainage_bids.bids.joining import EXAMPLES, Renamed
+from brainage_bids.bids.names import participant_folders
 from brainage_bids.bids.sources import Key, Source, Visits, read_source
 from brainage_bids.bids.tables import is_missing
 from brainage_bids.bids.units import Age, parse_age, parse_sex
 from brainage_bids.records import BadConfiguration
-
-EXAMPLES = 3  # how many cases a problem names
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Phenotype:
     _problems: list[str] = field(default_factory=list)
     _odd: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
     _sessions_of: dict[str, list[Source]] | None = None
+    _columns: dict[tuple[str, str], Mapping[Key, float | str | None]] = field(default_factory=dict)
 
     def record(self, participant_id: str, session_id: str | None) -> Record:
         """Return age, sex and site of one visit with the flags that follow.
@@ -88,13 +90,19 @@ class Phenotype:
         found: dict[str, float | str | None] = {}
         lookups = self._lookups(participant_id, session_id)
         for name in columns:
-            cells = (source.rows[key].get(name) for source, key in lookups)
-            text = next((cell for cell in cells if not is_missing(cell)), None)
-            found[name] = text if text is None else _number(text)
+            cells = (self._column(source, name).get(key) for source, key in lookups)
+            found[name] = next((cell for cell in cells if cell is not None), None)
         if "sex" in found:
             sexes = {"F": 0.0, "M": 1.0}
             found["sex"] = sexes.get(self.record(participant_id, session_id).sex)
         return found
+
+    def _column(self, source: Source, name: str) -> Mapping[Key, float | str | None]:
+        """A column of a table as what all its cells together are, by row."""
+        if (source.label, name) not in self._columns:
+            read = read_column(name, [row.get(name) for row in source.rows.values()], entry(source.described, name))
+            self._columns[source.label, name] = dict(zip(source.rows, read.values, strict=True))
+        return self._columns[source.label, name]
 
     def problems(self) -> list[str]:
         """Return what was odd in the tables, one sentence each; cells that could not be read once they were asked for."""
@@ -103,7 +111,36 @@ class Phenotype:
             some = ", ".join(f"{value!r} of {who}" for who, value in list(cases.items())[:EXAMPLES])
             more = ", …" if len(cases) > EXAMPLES else ""
             gathered.append(f"{label}: {len(cases)} value(s) of {column!r} taken as missing, because it {reason} ({some}{more}).")
-        return [*self._problems, *gathered]
+        return [*self._problems, *gathered, *self._about_names()]
+
+    def cells(self, participant_id: str, session_id: str | None) -> dict[str, str | None]:
+        """Every column of the user's tables as text; cells of the visit before those of the person, None where nothing is known."""
+        found: dict[str, str | None] = {}
+        for source in self.user:
+            for key in dict.fromkeys(((participant_id, session_id), (participant_id, None))):
+                for name, text in source.rows.get(key, {}).items():
+                    if found.get(name) is None:
+                        found[name] = None if is_missing(text) else text
+        return found
+
+    def about(self, column: str | None) -> list[str]:
+        """What is doubtful in a column of names in the user's tables."""
+        said: list[str] = []
+        for source in self.user if column is not None else ():
+            said += name_problems(column, [row.get(column) for row in source.rows.values()], entry(source.described, column))
+        return said
+
+    def _about_names(self) -> list[str]:
+        """What is doubtful in the sites, and what the tables call otherwise than the folders."""
+        said: list[str] = []
+        sessions = Renamed()
+        for source in self.sessions:
+            sessions.add(source.renamed)
+        for source in (*self.user, *self.participants, *self.instruments):
+            said += source.renamed.sentences(source.label)
+            if source.site is not None:
+                said += name_problems(source.site, [row[source.site] for row in source.rows.values()], entry(source.described, source.site))
+        return list(dict.fromkeys([*said, *sessions.sentences("sub-X_sessions.tsv")]))
 
     def _lookups(self, participant_id: str, session_id: str | None) -> list[tuple[Source, Key]]:
         visit: Key = (participant_id, session_id)
@@ -126,7 +163,7 @@ class Phenotype:
             return None
         text = source.rows[key][source.age]
         try:
-            return parse_age(text, source.unit)
+            return parse_age(text.replace(",", ".") if source.comma else text, source.unit)
         except ValueError as error:
             self._odd.setdefault((source.label, source.age, str(error)), {})["_".join(filter(None, key))] = text
             return None
@@ -140,19 +177,6 @@ class Phenotype:
         except ValueError as error:
             self._odd.setdefault((source.label, source.sex, str(error)), {})["_".join(filter(None, key))] = text
             return None
-
-
-def _number(text: str) -> float | str:
-    """A number where the text is a finite one.
-
-    >>> _number("1.5"), _number("a")
-    (1.5, 'a')
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return value if math.isfinite(value) else text
 
 
 def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Sequence[Path | str] = ()) -> Phenotype:
@@ -179,18 +203,19 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
         If rows of ``participants.tsv`` or of a table of the user contradict each other, or it codes sex by numbers without levels.
     """
     phenotype = Phenotype()
+    everyone = participant_folders(bids_dir) if bids_dir is not None else []
     for path in map(Path, phenotype_files):
-        phenotype.user.append(_user_source(path, visits, phenotype))
+        phenotype.user.append(_user_source(path, visits, everyone, phenotype))
     first_visit: dict[str, str | None] = {person: _first_by_number(sessions) for person, sessions in visits.items()}
     if bids_dir is not None:
         participants = bids_dir / "participants.tsv"
         if os.path.lexists(participants):
-            _add(phenotype, phenotype.participants, participants, visits, label="participants.tsv", strict=True)
+            _add(phenotype, phenotype.participants, participants, visits, label="participants.tsv", strict=True, everyone=everyone)
             _note_absent(phenotype, visits)
         else:
             phenotype._problems.append("The dataset has no participants.tsv, so ages and sexes may be unknown.")
         for path in sorted(bids_dir.glob("phenotype/*.tsv")):
-            _add(phenotype, phenotype.instruments, path, visits, label=f"phenotype/{path.name}", strict=False)
+            _add(phenotype, phenotype.instruments, path, visits, label=f"phenotype/{path.name}", strict=False, everyone=everyone)
         for person, sessions in visits.items():
             path = bids_dir / person / f"{person}_sessions.tsv"
             if sessions and os.path.lexists(path):
@@ -203,9 +228,9 @@ def load_phenotype(bids_dir: Path | None, visits: Visits, phenotype_files: Seque
     return phenotype
 
 
-def _user_source(path: Path, visits: Visits, phenotype: Phenotype) -> Source:
+def _user_source(path: Path, visits: Visits, everyone: Sequence[str], phenotype: Phenotype) -> Source:
     try:
-        source = read_source(path, visits, label=path.name, strict=True)
+        source = read_source(path, visits, label=path.name, strict=True, everyone=everyone)
     except OSError as error:
         raise BadConfiguration(f"The phenotype table {path} cannot be read ({error.strerror}); check --phenotype.") from error
     if isinstance(source, list):

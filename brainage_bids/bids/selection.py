@@ -11,6 +11,7 @@ from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.records import UnusableInput
 
 RULE = (
     "no scout", "plain intensities", "single volume", "widest field of view", "no contrast agent", "combined image", "thinnest slices",
@@ -123,16 +124,16 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
 
 def read_grid(path: Path) -> Grid | None:
     """Return what the header of an image says; None if it cannot be read or makes no sense. Nothing behind the header is read."""
-    import nibabel as nib
+    from brainage_bids.bids.nifti import read_header
 
     try:
-        header = nib.load(path).header
-        factor = _UNITS_MM.get(header.get_xyzt_units()[0], 1.0)
-        voxel = tuple(float(zoom) * factor for zoom in header.get_zooms()[:3])
-        shape = tuple(int(count) for count in header.get_data_shape())
-        dtype = header.get_data_dtype()
-    except Exception:  # noqa: BLE001 - any failure of a foreign header means the same: it ranks last, which the reason tells
+        header = read_header(path)
+    except UnusableInput:  # it ranks last, which the reason tells
         return None
+    factor = _UNITS_MM.get(header.get_xyzt_units()[0], 1.0)
+    voxel = tuple(float(zoom) * factor for zoom in header.get_zooms()[:3])
+    shape = tuple(int(count) for count in header.get_data_shape())
+    dtype = header.get_data_dtype()
     volume = math.prod(voxel)
     if len(voxel) != 3 or not math.isfinite(volume) or volume <= 0:
         return None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
+from brainage_bids.bids.columns import decimal_comma
+from brainage_bids.bids.descriptions import entry, field, is_code_of, levels_of, missing_codes, table_codes
+from brainage_bids.bids.joining import Renamed, few, join_keys
 from brainage_bids.bids.names import with_prefix
-from brainage_bids.bids.tables import Table, is_missing, read_json_object, read_tsv
+from brainage_bids.bids.tables import MISSING_WORDS, Table, is_missing, read_json_object, read_tsv
 from brainage_bids.bids.units import age_unit, is_code, parse_sex
 from brainage_bids.records import BadDataset
 
@@ -41,6 +45,12 @@ class Source:
         ``Levels`` of the sex column.
     problems : tuple of str
         What was odd, one sentence each.
+    described : mapping
+        What its JSON file says, by column.
+    renamed : Renamed
+        What it calls otherwise than the folders.
+    comma : bool
+        Whether its ages have a comma before their decimals.
     """
 
     label: str
@@ -51,10 +61,20 @@ class Source:
     levels: Any
     site: str | None
     problems: tuple[str, ...]
+    described: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    renamed: Renamed = dataclass_field(default_factory=Renamed)
+    comma: bool = False
 
 
 def read_source(
-    path: Path, visits: Visits, *, label: str, strict: bool, sidecars: Sequence[Path] = (), person: str | None = None
+    path: Path,
+    visits: Visits,
+    *,
+    label: str,
+    strict: bool,
+    sidecars: Sequence[Path] = (),
+    person: str | None = None,
+    everyone: Collection[str] = (),
 ) -> Source | list[str]:
     """Read one table and keep the rows of the people asked for.
 
@@ -73,6 +93,8 @@ def read_source(
         JSON files that describe the columns, the nearest last; by default the one of the same stem.
     person : str, optional
         Whose table it is, where it has no column for that (sessions.tsv).
+    everyone : collection of str
+        All people on disk, where more than those asked for: a name that is written otherwise must be the only one of them.
 
     Returns
     -------
@@ -95,36 +117,72 @@ def read_source(
         return [*problems, f"{label} has no column participant_id and is left out{tabs}."]
     if person is not None and visit is None:
         return [*problems, f"{label} has no column session_id and is left out."]
-    keyed = [(key, row) for row in table.rows if (key := _key(row, who, visit, person)) is not None and key[0] in visits]
+    table = known_cells(table, described)
+    keyed, renamed, said = _joined_rows(table, label, person, visits, everyone)
+    problems += said
     distinct = dict.fromkeys((key, tuple(row.items())) for key, row in keyed)  # a row that is there twice says nothing else
-    repeated = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in distinct).items() if n > 1})
-    if repeated:
-        sentence = f"{label} has more than one row for {', '.join(repeated[:3])}{', …' if len(repeated) > 3 else ''}"
+    if repeated := _repeated(key for key, _ in distinct):
+        sentence = f"{label} has more than one row for {few(repeated)}"
         if strict:
             raise BadDataset(f"{sentence}; keep one row for each person and visit, with session_id in longitudinal tables.")
         return [*problems, f"{sentence} and is left out."]
     if len(distinct) < len(keyed):
-        twice = sorted({"_".join(filter(None, key)) for key, n in Counter(key for key, _ in keyed).items() if n > 1})
-        problems.append(f"{label} has the same row twice for {', '.join(twice[:3])}{', …' if len(twice) > 3 else ''}; it counts once.")
-    source = _source(table, label, dict(keyed), described, problems)
+        problems.append(f"{label} has the same row twice for {few(_repeated(key for key, _ in keyed))}; it counts once.")
+    source = _source(table, label, dict(keyed), described, problems, renamed)
     if strict:
         _check_codes(source)
     return source
 
 
-def _source(table: Table, label: str, rows: Mapping[Key, Mapping[str, str]], described: Mapping[str, Any], problems: list[str]) -> Source:
-    lowered = {str(key).lower(): value for key, value in described.items()}
+def _repeated(keys: Iterable[Key]) -> list[str]:
+    """Whom some rows are of, of whom there are several."""
+    return sorted({"_".join(filter(None, key)) for key, count in Counter(keys).items() if count > 1})
 
-    def description(column: str | None) -> Any:
-        return None if column is None else described.get(column, lowered.get(column.lower()))
 
+def _joined_rows(
+    table: Table, label: str, person: str | None, visits: Visits, everyone: Collection[str]
+) -> tuple[list[tuple[Key, Mapping[str, str]]], Renamed, list[str]]:
+    """Rows of the people asked for under the names of the folders; what was called otherwise; a sentence if all are somebody else's."""
+    who, visit = table.column("participant_id"), table.column("session_id")
+    on_disk = {folder for folders in visits.values() for folder in folders}
+    named = [(key, row) for row in table.rows if (key := _key(row, who, visit, person, on_disk)) is not None]
+    everyone = list(dict.fromkeys([*visits, *everyone]))
+    keys, renamed = join_keys([key for key, _ in named], visits, everyone)
+    said = []
+    if named and visits and not {key[0] for key in keys} & set(everyone):
+        there = few(list(dict.fromkeys(key[0] for key, _ in named)))
+        said.append(f"{label} has a row for none of the {len(everyone)} participant(s) (it has {there}; the dataset {few(everyone)}).")
+    return [(key, row) for key, (_, row) in zip(keys, named, strict=True) if key[0] in visits], renamed, said
+
+
+def known_cells(table: Table, described: Mapping[str, Any]) -> Table:
+    """The same table with ``n/a`` where its JSON file declares a cell to be a code of a missing value."""
+    everywhere = table_codes(described)
+    codes: dict[str, tuple[frozenset[str], Mapping[str, str]]] = {}
+    for column in set(table.columns) - {table.column("participant_id"), table.column("session_id")}:
+        told = entry(described, column)
+        if declared := everywhere | missing_codes(told):
+            codes[column] = declared, levels_of(told)
+    if not codes:
+        return table
+    rows = []
+    for row in table.rows:
+        absent = [name for name, (declared, levels) in codes.items() if is_code_of(row[name], declared, levels)]
+        rows.append({**row, **dict.fromkeys(absent, "n/a")} if absent else row)
+    return replace(table, rows=tuple(rows))
+
+
+def _source(
+    table: Table, label: str, rows: Mapping[Key, Mapping[str, str]], described: Mapping[str, Any], problems: list[str], renamed: Renamed
+) -> Source:
     age, sex = table.column(*AGE_COLUMNS), table.column(*SEX_COLUMNS)
-    unit = age_unit(description(age))
+    unit = age_unit(entry(described, age))
     if age and unit is None:
         problems = [*problems, f"{label}: the unit of the column {age!r} in its JSON file is not understood, so the ages are left out."]
-    levels = description(sex)
-    levels = levels.get("Levels", levels.get("levels")) if isinstance(levels, dict) else None
-    return Source(label, rows, age, unit, sex, levels, table.column(*SITE_COLUMNS), tuple(problems))
+    comma = age is not None and decimal_comma(row[age] for row in table.rows)
+    levels = field(entry(described, sex), "levels", "level")
+    site = table.column(*SITE_COLUMNS)
+    return Source(label, rows, age, unit, sex, levels, site, tuple(problems), described, renamed, comma)
 
 
 def _descriptions(sidecars: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
@@ -137,7 +195,7 @@ def _descriptions(sidecars: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
     return described, problems
 
 
-def _key(row: Mapping[str, str], who: str | None, visit: str | None, person: str | None) -> Key | None:
+def _key(row: Mapping[str, str], who: str | None, visit: str | None, person: str | None, on_disk: Collection[str]) -> Key | None:
     """Return the identifiers of a row; None if it names nobody, or somebody else than the owner of the table."""
     named = row[who] if who is not None else None
     if is_missing(named):
@@ -149,9 +207,12 @@ def _key(row: Mapping[str, str], who: str | None, visit: str | None, person: str
         if person is not None and participant != person:
             return None
     session = row[visit] if visit is not None else None
-    if is_missing(session):
+    if session is None or is_missing(session):
         return None if person is not None else (participant, None)
-    return participant, with_prefix(str(session), "ses-")
+    named = with_prefix(session, "ses-")
+    if session.lower() in MISSING_WORDS and named not in on_disk:
+        return None if person is not None else (participant, None)
+    return participant, named
 
 
 def _check_codes(source: Source) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.names import BIDSName, parse_name
+from brainage_bids.files import JSON, TABLE, Limit, parse_json, read_bytes
 
-MISSING = frozenset({"", "n/a", "na", "nan", "null", "none", "unknown", "unk", "nd", "-", "?"})
-"""Ways to say that a value is not known, in lower case."""
+MISSING = frozenset({"", "n/a"})
+"""How a cell says that its value is not known, in lower case; BIDS has no other way."""
+MISSING_WORDS = frozenset({"na", "n.a.", "nan", "<na>", "null", "none", "unknown", "unk", "nd", "-", "?", "."})
+"""What else says so where no such word can be a value (ages, sexes, numbers); in a column of names each of them may be one."""
+MOST_QUOTED = 10_000
+"""Signs; a longer text between quotes is a quote that nobody closed."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,19 @@ class Table:
 def is_missing(text: str | None) -> bool:
     """Tell whether a cell says that its value is not known.
 
-    >>> is_missing(" N/A"), is_missing("0")
-    (True, False)
+    >>> is_missing(" N/A"), is_missing("0"), is_missing("none")
+    (True, False, False)
     """
     return text is None or text.strip().lower() in MISSING
+
+
+def is_no_value(text: str | None) -> bool:
+    """Tell whether a cell, in a column where words are no values, says that its value is not known.
+
+    >>> is_no_value("NaN"), is_no_value("n/a"), is_no_value("F")
+    (True, True, False)
+    """
+    return is_missing(text) or str(text).strip().lower() in MISSING_WORDS
 
 
 def read_values(path: Path | str, texts: Collection[str]) -> list[dict[str, str | float | None]]:
@@ -74,8 +87,8 @@ def read_values(path: Path | str, texts: Collection[str]) -> list[dict[str, str 
     return rows
 
 
-def read_text(path: Path) -> tuple[str, list[str]]:
-    """Read text as UTF-8 (with or without mark), UTF-16 with mark, else as Latin-1.
+def read_text(path: Path, limit: Limit = TABLE) -> tuple[str, list[str]]:
+    """Read text as UTF-8 (with or without mark), UTF-16 (with or without), UTF-32 with mark, else as Windows-1252 or Latin-1.
 
     Returns
     -------
@@ -87,19 +100,39 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     OSError
         If the file cannot be read.
     """
-    data = path.read_bytes()
+    return decoded(read_bytes(path, limit), path.name)
+
+
+def decoded(data: bytes, name: str) -> tuple[str, list[str]]:
+    """Bytes of a text file as text, and a sentence for each oddity; see `read_text`.
+
+    >>> decoded("a".encode("utf-16-le"), "t.tsv")
+    ('a', ['t.tsv is not UTF-8 but UTF-16.'])
+    """
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return data.decode("utf-32", "replace"), [f"{name} is not UTF-8 but UTF-32."]
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace"), [f"{path.name} is not UTF-8 but UTF-16."]
+        return data.decode("utf-16", "replace"), [f"{name} is not UTF-8 but UTF-16."]
+    for place, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # without mark: every second byte of plain letters is 0
+        zeros, others = data[place:1000:2], data[1 - place : 1000 : 2]
+        if zeros.count(0) > 0.5 * len(zeros) > 0 and others.count(0) == 0:
+            return data.decode(encoding, "replace"), [f"{name} is not UTF-8 but UTF-16."]
     try:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError:
-        return data.decode("latin-1"), [f"{path.name} is not UTF-8 and is read as Latin-1."]
+        pass
+    said = [f"{name} is not UTF-8 and is read as Latin-1 (Windows-1252)."]
+    try:
+        return data.decode("cp1252"), said
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), said
 
 
 def read_tsv(path: Path) -> Table:
     """Read a tab-separated table; every cell stays the text it is.
 
-    Blank lines are dropped, short rows filled with ``n/a``, cells beyond the header dropped (said in ``problems``).
+    Blank lines are dropped, short rows filled with ``n/a``, cells beyond the header dropped (said in ``problems``). Between quotes a
+    cell may hold tabs and line breaks. A table whose cells are all separated by semicolons or commas is read by these, and said to be.
 
     Raises
     ------
@@ -107,22 +140,76 @@ def read_tsv(path: Path) -> Table:
         If the file cannot be read.
     """
     text, problems = read_text(path)
-    lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
-    if not lines:
+    separator, records = _records(text)
+    if not records:
         return Table(path, (), (), (*problems, f"{path.name} is empty."))
-    columns = tuple(cell.strip().strip('"') for cell in lines[0].split("\t"))
+    if separator != "\t" and path.suffix != ".csv":
+        problems.append(f"{path.name} is read by {separator!r} between its columns; in BIDS they must be separated by tabs.")
+    columns = tuple(records[0])
+    while len(columns) > 1 and not columns[-1] and all(len(cells) < len(columns) or not cells[len(columns) - 1] for cells in records):
+        columns = columns[:-1]  # lines that end with a tab
     rows, ragged = [], 0
-    for line in lines[1:]:
-        cells = [cell.strip() for cell in line.split("\t")]
-        cells = [cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell for cell in cells]
-        ragged += len(cells) != len(columns)
-        cells += ["n/a"] * (len(columns) - len(cells))
+    for cells in records[1:]:
+        ragged += len(cells) != len(columns) and any(cells[len(columns) :] or ["short"])
+        cells = cells + ["n/a"] * (len(columns) - len(cells))
         rows.append(dict(zip(reversed(columns), reversed(cells[: len(columns)]), strict=True)))  # of two columns of one name the first
     if len(set(columns)) < len(columns):
         problems.append(f"{path.name} has more than one column of the same name; the first is read.")
     if ragged:
         problems.append(f"{path.name} has {ragged} row(s) with another number of cells than the header.")
     return Table(path, columns, tuple(rows), tuple(problems))
+
+
+def _records(text: str) -> tuple[str, list[list[str]]]:
+    """The separator, and the cells of each line that has any; tabs, unless there are none and every line is split alike by another."""
+    records = _split(text, "\t")
+    if records and len(records[0]) == 1:
+        for separator in (";", ","):
+            others = _split(text, separator)
+            if len(others[0]) > 1 and {len(cells) for cells in others} == {len(others[0])}:
+                return separator, others
+    return "\t", records
+
+
+def _split(text: str, separator: str) -> list[list[str]]:
+    if '"' not in text:
+        lines = ([_stripped(cell) for cell in line.split(separator)] for line in re.split(r"\r\n|\n|\r", text) if line.strip())
+        return [cells for cells in lines if any(cells)]
+    quoted = re.compile(rf'[ ]*"((?:[^"]|""){{0,{MOST_QUOTED}}})"[ ]*(?={re.escape(separator)}|[\r\n]|$)')
+    bare = re.compile(rf"[^{re.escape(separator)}\r\n]*")
+    records: list[list[str]] = []
+    place = 0
+    while place < len(text):
+        cells, end = _line(text, place, separator, quoted, bare)
+        broken = "\n" in text[place:end] or "\r" in text[place:end]
+        if broken and records and len(cells) != len(records[0]):
+            cells, end = _line(text, place, separator, None, bare)  # the quote is none that holds a line break
+        place = end + 2 if text.startswith("\r\n", end) else end + 1
+        if any(cells):
+            records.append(cells)
+    return records
+
+
+def _line(text: str, place: int, separator: str, quoted: re.Pattern | None, bare: re.Pattern) -> tuple[list[str], int]:
+    """Cells of the line that starts at a place, and where it ends; without `quoted` nothing reaches over its end."""
+    cells = []
+    while True:
+        match = quoted.match(text, place) if quoted else None
+        if match:
+            cells.append(_stripped(match[1].replace('""', '"')))
+        else:
+            match = bare.match(text, place)
+            cell = _stripped(match[0])
+            cells.append(cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell)
+        place = match.end()
+        if not text.startswith(separator, place):
+            return cells, place
+        place += 1
+
+
+def _stripped(cell: str) -> str:
+    """Without spaces and invisible marks at its ends."""
+    return cell.strip().strip("\ufeff\u200b\u200e\u200f").strip()
 
 
 def read_json_object(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -134,11 +221,11 @@ def read_json_object(path: Path) -> tuple[dict[str, Any], list[str]]:
         The content, and a sentence for what was wrong (none if the file does not exist).
     """
     try:
-        text, problems = read_text(path)
-        content = json.loads(text)
+        text, problems = read_text(path, JSON)
+        content = parse_json(text)
     except (FileNotFoundError, NotADirectoryError):
         return {}, []
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         return {}, [f"{path.name} cannot be read as JSON and is left out ({error})."]
     if not isinstance(content, dict):
         return {}, [f"{path.name} holds no JSON object and is left out."]

@@ -7,22 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from brainage_bids.bids.tables import is_missing
+from brainage_bids.bids.descriptions import field, is_absent, meaning, text_of
+from brainage_bids.bids.tables import is_missing, is_no_value
 
 YEARS_PER_UNIT: Mapping[str, float] = {"years": 1.0, "months": 1 / 12, "weeks": 7 / 365.25, "days": 1 / 365.25}
 """Length of a unit in years (Julian year of 365.25 days)."""
 OLDEST = 125.0  # years; nobody has been older
 
 _UNIT_WORDS = {
-    "years": {"year", "years", "yr", "yrs", "y", "yo", "annum"},
-    "months": {"month", "months", "mo", "mos", "mth", "mths", "m"},
-    "weeks": {"week", "weeks", "wk", "wks", "w"},
-    "days": {"day", "days", "d"},
+    "years": {"year", "years", "yr", "yrs", "y", "yo", "annum", "a", "jahr", "jahre", "jahren", "ans", "année", "années", "años", "anni"},
+    "months": {"month", "months", "mo", "mos", "mth", "mths", "mon", "mons", "m", "monat", "monate", "monaten", "mois", "meses", "mesi"},
+    "weeks": {"week", "weeks", "wk", "wks", "w", "woche", "wochen", "semaines", "semanas", "settimane"},
+    "days": {"day", "days", "d", "tag", "tage", "tagen", "jours", "días", "giorni"},
 }
-_NOT_SINCE_BIRTH = re.compile("gestation|menstrual|concept", re.IGNORECASE)
+_UNIT_FIELDS = ("units", "unit", "unitofmeasure", "unitofmeasurement", "measurementunit", "unittext", "unitcode")
+_DURATION_UNITS = {"P1Y": "years", "P1M": "months", "P1W": "weeks", "P1D": "days"}
+_LONG = 3  # letters; shorter words than these are no units in a sentence
+_NOT_SINCE_BIRTH = re.compile(
+    r"gestation|menstrual|concept|(?:corrected|adjusted)[ _-]+(?:for prematurity|(?:post[ _-]?natal )?age)|\b(?:PMA|PCA|GA)\b",
+    re.IGNORECASE,
+)
+_SAID_UNIT = re.compile(
+    r"(?:\b(?:in|as|of|number of|units?(?: are| is)?|counted by)[ :=]+(?:(?:completed|full|whole|decimal|calendar) )?|[(\[,;/:]\s*|^)"
+    r"(?P<unit>(?!(?:in|as|of)\b)[^\W\d_]+)(?=[\s)\],;:./]|$)(?! (?:of|after|before|since|until|from|to) (?!birth|age|life))"
+    r"|(?P<old>[^\W\d_]+)[ -](?:old|of age|of life|since birth)\b",
+    re.IGNORECASE,
+)
+_EITHER = re.compile(r"\b(?P<unit>[^\W\d_]+) (?:for|if|when|below|under|until|up to) ", re.IGNORECASE)
 _AGE = re.compile(
     r"(?P<below>[<>≤≥]=?)?\s*(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<above>\+)?\s*(?P<unit>[A-Za-z]+)?(?P<older>\s+(?:or|and)\s+(?:older|over|above))?"
 )
+_PARTS = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+[\s,]*(?:and\s+)?){2,4}", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+_DURATION = re.compile("P(?=\\d)" + "".join(rf"(?:(?P<{unit}>\d+(?:[.,]\d+)?){unit[0].upper()})?" for unit in YEARS_PER_UNIT) + "(?:T.*)?")
 _SEXES: Mapping[str, Literal["F", "M"]] = {
     "f": "F", "female": "F", "woman": "F", "women": "F", "girl": "F", "females": "F",
     "m": "M", "male": "M", "man": "M", "men": "M", "boy": "M", "males": "M",
@@ -44,26 +61,57 @@ def age_unit(description: Any) -> str | None:
     Parameters
     ----------
     description : object
-        The entry of the column in the JSON file (an object with ``Units``); anything else says nothing.
+        The entry of the column in the JSON file: an object with ``Units`` (in any case; text or list), and words in ``Description``,
+        ``LongName`` and the like; or the words alone.
 
     Returns
     -------
     str or None
-        A key of `YEARS_PER_UNIT`; years if nothing is said; None if the unit is not an age since birth or not known.
+        A key of `YEARS_PER_UNIT`; years if nothing is said; None if the unit is not an age since birth, not known, or not certain, as
+        where two are named or words and unit contradict each other.
 
     >>> age_unit({"Units": "Months"}), age_unit(None), age_unit({"Units": "gestational weeks"})
     ('months', 'years', None)
+    >>> age_unit({"Description": "Age of the child in months"}), age_unit({"Description": "Age in years (months for infants)"})
+    ('months', None)
     """
-    if not isinstance(description, dict):
-        return "years"
-    units = next((description[key] for key in ("Units", "units", "Unit", "unit") if key in description), None)
-    if not isinstance(units, str) or is_missing(units):
-        return "years"
-    if _NOT_SINCE_BIRTH.search(units):
+    units, said = field(description, *_UNIT_FIELDS), text_of(description)
+    if isinstance(units, list | tuple):
+        units = " ".join(map(str, units))
+    stated, loose = _units_of_words(said)
+    if not isinstance(units, str) or is_no_value(units):
+        if _NOT_SINCE_BIRTH.search(said) and "years" not in stated:
+            return None
+        if not stated and not loose - {"years"}:
+            return "years"
+        return next(iter(stated)) if len(stated) == 1 else None
+    named = {unit for unit, synonyms in _UNIT_WORDS.items() if set(re.findall(r"[^\W\d_]+", units.lower())) & synonyms}
+    if units.strip().upper() in _DURATION_UNITS:
+        named = {_DURATION_UNITS[units.strip().upper()]}
+    if len(named) != 1 or _NOT_SINCE_BIRTH.search(units) or (stated and not named & stated) or _either(said) - named:
         return None
-    words = set(re.findall(r"[a-z]+", units.lower()))
-    named = [unit for unit, synonyms in _UNIT_WORDS.items() if words & synonyms]
-    return named[0] if len(named) == 1 else None
+    unit = named.pop()
+    return None if unit != "years" and _NOT_SINCE_BIRTH.search(said) else unit
+
+
+def _units_of_words(said: str) -> tuple[set[str], set[str]]:
+    """Units that a sentence states (in months, (months), months old), and all that it has in the plural."""
+    stated = {_unit_of(match["unit"] or match["old"]) for match in _SAID_UNIT.finditer(said.replace("_", " "))} | _either(said)
+    loose = {_unit_of(word) for word in re.findall(r"[^\W\d_]+", said) if word.lower().endswith(("s", "en", "hre", "nate", "ge"))}
+    return stated - {None}, loose - {None}
+
+
+def _either(said: str) -> set[str]:
+    """Units that hold for some people only (months for infants)."""
+    return {unit for match in _EITHER.finditer(said) if (unit := _unit_of(match["unit"])) and match["unit"].lower() != unit[:-1]}
+
+
+def _unit_of(word: str) -> str | None:
+    """The unit that a word of a sentence names; short letters (a, d, m, mo) are words of their own there, but for ``yr`` and the like."""
+    word = word.lower()
+    if len(word) < _LONG and word not in ("yr", "mo", "wk"):
+        return None
+    return next((unit for unit, synonyms in _UNIT_WORDS.items() if word in synonyms), None)
 
 
 def parse_age(text: str | None, unit: str = "years") -> Age | None:
@@ -72,7 +120,8 @@ def parse_age(text: str | None, unit: str = "years") -> Age | None:
     Parameters
     ----------
     text : str
-        ``"34.2"``, ``"89+"``, ``">=89"``, ``"034Y"`` (as in DICOM), ``"18 months"``; a unit in the cell wins.
+        ``"34.2"``, ``"89+"``, ``">=89"``, ``"034Y"`` (as in DICOM), ``"18 months"``, ``"2 years 6 months"``, ``"P2Y6M"`` (ISO 8601); a
+        unit in the cell wins.
     unit : str
         A key of `YEARS_PER_UNIT`.
 
@@ -89,20 +138,40 @@ def parse_age(text: str | None, unit: str = "years") -> Age | None:
     >>> parse_age("89+"), parse_age("30", "months")
     (Age(years=89.0, censored=True), Age(years=2.5, censored=False))
     """
-    if text is None or is_missing(text):
+    if text is None or is_no_value(text):
         return None
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("is not a number")
-    if match["unit"]:
-        named = [name for name, synonyms in _UNIT_WORDS.items() if match["unit"].lower() in synonyms]
-        if not named:
+    text = text.strip()
+    censored = False
+    if match := _DURATION.fullmatch(text.upper()):
+        years = sum(float(count.replace(",", ".")) * YEARS_PER_UNIT[name] for name, count in match.groupdict().items() if count)
+    elif _PARTS.fullmatch(text):
+        parts = [(_cell_unit(word), float(count)) for count, word in _PART.findall(text)]
+        if [name for name, _ in parts] != [name for name in YEARS_PER_UNIT if name in dict(parts)]:
             raise ValueError("is not a number")
-        unit = named[0]
-    years = float(match["number"]) * YEARS_PER_UNIT[unit]
+        years = sum(count * YEARS_PER_UNIT[name] for name, count in parts)
+    else:
+        match = _AGE.fullmatch(text)
+        if match is None:
+            raise ValueError("is not a number")
+        years = float(match["number"]) * YEARS_PER_UNIT[_cell_unit(match["unit"]) if match["unit"] else unit]
+        censored = bool(match["below"] or match["above"] or match["older"])
     if years > OLDEST:
         raise ValueError("is no human age (check the unit in the JSON file)")
-    return Age(years, bool(match["below"] or match["above"] or match["older"]))
+    return Age(years, censored)
+
+
+def _cell_unit(word: str) -> str:
+    """The unit that stands beside a number in a cell.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    named = next((name for name, synonyms in _UNIT_WORDS.items() if word.lower() in synonyms), None)
+    if named is None:
+        raise ValueError("is not a number")
+    return named
 
 
 def parse_sex(text: str | None, levels: Any = None) -> Literal["F", "M"] | None:
@@ -130,12 +199,12 @@ def parse_sex(text: str | None, levels: Any = None) -> Literal["F", "M"] | None:
     """
     if text is None or is_missing(text):
         return None
-    word = _level(text, levels) or text
+    word = meaning(text, levels) or text
     tokens = re.findall(r"[a-z-]+", word.lower())
     sexes = {_SEXES[token] for token in tokens if token in _SEXES}
     if len(sexes) == 1:
         return sexes.pop()
-    if not sexes and (is_missing(word) or not _NEITHER.isdisjoint(tokens)):
+    if not sexes and (is_no_value(word) or is_absent(word) or not _NEITHER.isdisjoint(tokens)):
         return None
     raise ValueError("is not understood")
 
@@ -143,19 +212,3 @@ def parse_sex(text: str | None, levels: Any = None) -> Literal["F", "M"] | None:
 def is_code(text: str) -> bool:
     """Tell whether a cell is a number, which means nothing without the levels of the JSON file."""
     return re.fullmatch(r"[+-]?\d+(\.\d*)?", text.strip()) is not None
-
-
-def _level(text: str, levels: Any) -> str | None:
-    """Look a code up; ``1`` and ``1.0`` are the same code."""
-    if not isinstance(levels, dict):
-        return None
-
-    def plain(code: object) -> str:
-        return re.sub(r"\.0*$", "", str(code).strip()).lower()
-
-    for code, meaning in levels.items():
-        if plain(code) == plain(text):
-            if isinstance(meaning, dict):
-                meaning = next((meaning[key] for key in ("Description", "description", "LongName", "Label") if key in meaning), None)
-            return meaning if isinstance(meaning, str) else None
-    return None

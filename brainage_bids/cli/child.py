@@ -1,4 +1,4 @@
-"""The process of one participant: ``python -m brainage_bids.cli.child TASK.json PARENT_PID``, or forked by ``cli.nursery``."""
+"""The process of one participant: ``python -m brainage_bids.cli.child DESCRIPTOR PARENT_PID``, or forked by ``cli.nursery``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def main(argv: list[str]) -> int:
     LOGGER.setLevel(logging.INFO)
     if argv[0] == SERVE:
         end_with_parent()
-        task_file, parent = serve(int(argv[1]), json.loads(argv[3]))
+        descriptor, parent = serve(int(argv[1]), *json.loads(argv[3]))
     else:
-        task_file, parent = Path(argv[0]), int(argv[1])
+        descriptor, parent = int(argv[0]), int(argv[1])
     _die_with(parent)
-    task = json.loads(task_file.read_text(encoding="utf-8"))
-    settings = Settings.from_mapping(task["settings"], str(task_file))
+    task = _read_task(descriptor)
+    settings = Settings.from_mapping(task["settings"], "The task")
     participant = participant_of(task["participant"])
     if task["what"] == "process" and settings.mem_mb:
         _limit_memory(settings.mem_mb)
@@ -58,6 +58,12 @@ def main(argv: list[str]) -> int:
             write_failures(Path(settings.out_dir), [lost])
         return 1
     return 1 if failures else 0
+
+
+def _read_task(descriptor: int) -> dict:
+    with open(descriptor, "rb") as file:
+        file.seek(0)  # who wrote it left the place at the end
+        return json.loads(file.read())
 
 
 def _lost(participant: Participant, error: Exception, stage: str = "processing") -> Failure:

@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from brainage_bids.cli.failures import read_messages, write_failures
 from brainage_bids.cli.locks import Busy, Lock, lock_participant
@@ -39,7 +41,7 @@ class Outcome:
 class _Child:
     participant: Participant
     process: subprocess.Popen | Forked
-    task: Path
+    task: dict[str, Any]
     started: float
     lock: Lock
 
@@ -74,7 +76,7 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
                     LOGGER.error("%s: %s", place, error)
                     outcomes.append(Outcome(participant.participant_id, False, 0.0, busy=True))
                     continue
-                task = _task(participant, inventory, settings, run_dir, reports_only, clean)
+                task = _task(participant, inventory, settings, reports_only, clean)
                 process = _launch(task, settings, run_dir / f"{participant.participant_id}.log", lock, nursery)
                 running.append(_Child(participant, process, task, time.monotonic(), lock))
                 LOGGER.warning("%s started", place)
@@ -92,31 +94,42 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     return outcomes
 
 
-def _task(participant: Participant, inventory, settings: Settings, run_dir: Path, reports_only: bool, clean: bool) -> Path:
+def _task(participant: Participant, inventory, settings: Settings, reports_only: bool, clean: bool) -> dict[str, Any]:
     reused = {
         session.stem: {"dataset": r.dataset, "root": str(r.root), "files": {key: str(path) for key, path in r.files.items()}}
         for session in participant.sessions
         if (r := inventory.reused.get(session.stem)) is not None
     }
     what = "report" if reports_only else "process"
-    content = {"what": what, "clean": clean, "participant": asdict(participant), "settings": asdict(settings), "reused": reused}
-    # In the scratch folder: a run that is killed leaves it behind. The run's name is in it, as two runs may share the folder.
-    task = Path(settings.work_dir) / f"{run_dir.name}_{participant.participant_id}.json"
-    task.write_text(json.dumps(content, default=str), encoding="utf-8")
-    return task
+    return {"what": what, "clean": clean, "participant": asdict(participant), "settings": asdict(settings), "reused": reused}
 
 
-def _launch(task: Path, settings: Settings, log: Path, lock: Lock, nursery: Nursery | None = None) -> subprocess.Popen | Forked:
+def _launch(
+    task: dict[str, Any], settings: Settings, log: Path, lock: Lock, nursery: Nursery | None = None
+) -> subprocess.Popen | Forked:
     """Start a process for a task, in the nursery if there is one that lives."""
-    forked = nursery.start(task, log, lock.descriptor) if nursery is not None and nursery.alive else None
-    if forked is not None:
-        return forked
-    with open(log, "ab") as output:
-        return subprocess.Popen(
-            [*_command(), str(task), str(os.getpid())],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(lock.descriptor,),
-            env=_environment(settings),
-        )  # fmt: skip
+    with _written(task, settings) as written:
+        forked = nursery.start(written.fileno(), log, lock.descriptor) if nursery is not None and nursery.alive else None
+        if forked is not None:
+            return forked
+        with open(log, "ab") as output:
+            return subprocess.Popen(
+                [*_command(), str(written.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                pass_fds=(lock.descriptor, written.fileno()), env=_environment(settings),
+            )  # fmt: skip
+
+
+def _written(task: dict[str, Any], settings: Settings) -> BinaryIO:
+    """A task as a file without a name in the scratch folder: age and sex are in it, and it goes with those who have it open."""
+    file = tempfile.TemporaryFile(dir=settings.work_dir)
+    try:
+        file.write(json.dumps(task, default=str).encode())
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _command() -> list[str]:
@@ -139,12 +152,9 @@ def _finish(child: _Child, settings: Settings, run_dir: Path) -> Outcome:
         messages = [_why(code, settings, log)]
         try:
             write_failures(out_dir, [Failure(name, None, "process", messages[0], f"exit status {code}; the log is {log}")])
-            content = json.loads(child.task.read_text(encoding="utf-8")) | {"what": "report"}
-            child.task.write_text(json.dumps(content), encoding="utf-8")
-            _launch(child.task, settings, log, child.lock).wait()
+            _launch(child.task | {"what": "report"}, settings, log, child.lock).wait()
         except OSError as error:
             LOGGER.error("%s: the failure cannot be recorded (%s)", name, error)
-    child.task.unlink(missing_ok=True)
     child.lock.release()
     for message in messages:
         LOGGER.error("%s: %s", name, message)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from brainage_bids.files import read_json
 from brainage_bids.records import OTHER_MODALITIES, Failure
 
 
@@ -37,4 +37,4 @@ def read_messages(out_dir: Path, participant_id: str, session_ids: Iterable[str 
         for session_id in (None, *filter(None, session_ids))
         for modality in (None, *OTHER_MODALITIES)
     )
-    return [json.loads(path.read_text(encoding="utf-8"))["message"] for path in paths if path.exists()]
+    return [read_json(path)["message"] for path in paths if path.exists()]

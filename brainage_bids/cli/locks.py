@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from brainage_bids.files import read_json
+
 LOGGER = logging.getLogger("brainage")
 PATIENCE_SECONDS = 2.0
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -104,7 +106,7 @@ def _sentence(path: Path) -> str:
     """Who has a lock, and what to do."""
     advice = "it is left to that run; run again when that one has ended"
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = read_json(path)
         return f"Another run works on this participant ({holder['host']}, process {holder['pid']}, since {holder['since']}): {advice}."
     except (OSError, ValueError, TypeError, KeyError):  # not written yet, or gone: the lock counts, not its words
         return f"Another run works on this participant: {advice}."

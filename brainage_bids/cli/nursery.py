@@ -80,11 +80,11 @@ class Nursery:
             )  # fmt: skip
         self.alive = True
 
-    def start(self, task: Path, log: Path, lock: int) -> Forked | None:
-        """Start a participant; None if the nursery is gone."""
+    def start(self, task: int, log: Path, lock: int) -> Forked | None:
+        """Start a participant whose task and lock are open files; None if the nursery is gone."""
         with open(log, "ab") as output:
             try:
-                socket.send_fds(self._socket, [json.dumps(str(task)).encode()], [output.fileno(), lock])
+                socket.send_fds(self._socket, [b"task"], [output.fileno(), lock, task])
             except OSError:
                 self._gone()
         while self.alive and not self._started:
@@ -148,20 +148,20 @@ def _asked(models: Sequence[str], model_dirs: Sequence[str]) -> list[Asked]:
     return list(found.values())
 
 
-def serve(descriptor: int, models: list[str], model_dirs: list[str]) -> tuple[Path, int]:
+def serve(descriptor: int, models: list[str], model_dirs: list[str]) -> tuple[int, int]:
     """Be the nursery until the app is gone; returns in the process of a participant only, with its task and the nursery's number."""
     threads, nursery = _load(models, model_dirs), os.getpid()
     ours = socket.socket(fileno=descriptor)
     while True:
         if select.select([ours], [], [], _POLL_SECONDS)[0]:
-            said, descriptors, _, _ = socket.recv_fds(ours, _LONGEST, 2)
+            said, descriptors, _, _ = socket.recv_fds(ours, _LONGEST, 3)
             if not said:
                 os.killpg(0, signal.SIGKILL)
             pid = os.fork()
             if pid == 0:
                 ours.close()
                 _settle(descriptors[0], threads)
-                return Path(json.loads(said)), nursery
+                return descriptors[2], nursery
             for opened in descriptors:
                 os.close(opened)
             ours.send(json.dumps(["started", pid, 0]).encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainage_bids.cli.console import print_table
+from brainage_bids.files import TABLE, read_bytes
 from brainage_bids.models.card import describe_errors
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     table = read_volume_table(options.derivatives[0], leave_out={*options.leave_out, *paired})
     _print_people(table)
     mapping = map_table(table, read_mapping(options.mapping), paired=list(paired.values()), seed=options.seed)
-    label_maps = Path(options.mapping).read_bytes()
+    label_maps = read_bytes(options.mapping, TABLE)
     trained = train_volumes(table, mapping, seed=options.seed)
     _print_mapping(trained)
     held_out = evaluate(

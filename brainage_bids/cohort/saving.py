@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from brainage_bids.bids.sink import sink_text
+from brainage_bids.files import read_json
 from brainage_bids.records import BadConfiguration
 
 LAYOUT = 1
@@ -43,7 +44,7 @@ def load(kind: type[Fitted], path: Path | str) -> Fitted:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise BadConfiguration(f"{path} cannot be read as JSON ({error}).") from error
     if not isinstance(content, dict) or content.get("kind") != kind.__name__:

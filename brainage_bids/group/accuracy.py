@@ -45,7 +45,8 @@ def compared(cohort: Cohort) -> list[Result]:
     rows = []
     for first, second in pairs[:MOST_PAIRS]:
         keys = ["participant_id", "session_id"]
-        both = cohort.visits(first).merge(cohort.visits(second)[[*keys, "brain_age"]], on=keys, suffixes=("", "_second"))
+        ages = [cohort.visits(name)[[*keys, "brain_age", "age"]] for name in (first, second)]
+        both = ages[0].merge(ages[1].drop(columns="age"), on=keys, suffixes=("", "_second"))
         rows.append(
             compare_models(
                 both["age"],
@@ -90,7 +91,7 @@ def by_bins(cohort: Cohort) -> list[Result]:
         if model == cohort.models[0]:
             rows += labelled(error_by_age(visits["age"], visits["brain_age"], edges), model=model, baseline=None)
             continue
-        both = visits.merge(first[[*keys, "brain_age"]], on=keys, suffixes=("", "_first"))
+        both = visits[[*keys, "brain_age", "age"]].merge(first[[*keys, "brain_age"]], on=keys, suffixes=("", "_first"))
         if not both.empty:
             found = error_by_age(both["age"], both["brain_age"], edges, baseline=both["brain_age_first"])
             rows += labelled(found, model=model, baseline=cohort.models[0])

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainage_bids.group.collect import Collected, collect, some
-from brainage_bids.group.made_groups import COLUMN, made_groups
+from brainage_bids.group.made_groups import made_groups
+from brainage_bids.group.own_columns import ESTIMATE, MADE_GROUP, MEASURES, PHENOTYPE_FLAGS
 from brainage_bids.group.phenotype_columns import MOST_KINDS, describe
 from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.settings import GroupSettings
 from brainage_bids.stats.associations import outliers
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import labels, numbers
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
     asked = sorted(
         {(row["participant_id"], row["session_id"]) for row in collected.estimates}, key=lambda visit: (visit[0], visit[1] or "")
     )
-    told = describe(Path(settings.bids_dir), collected.visits, asked, settings.phenotype)
+    named = {*GROUP_COLUMNS, (settings.group_column or "").lower()}
+    told = describe(Path(settings.bids_dir), collected.visits, asked, settings.phenotype, named)
     problems += told.problems
     names = list(dict.fromkeys(name for visit in asked for name in collected.measures.get(visit, {})))
     known = dict(zip(asked, told.rows))
@@ -150,7 +153,7 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         visit = (row["participant_id"], row["session_id"])
         measured = collected.measures.get(visit, {})
         rows.append(_joined(row, known[visit], collected.versions.get(visit)) | {name: measured.get(name) for name in names})
-    everyone = pd.DataFrame(rows, columns=[*_ESTIMATE, *told.columns, *names], dtype=object)
+    everyone = pd.DataFrame(rows, columns=[*ESTIMATE, *told.columns, *names], dtype=object)
     _settle_types(everyone, told.columns)
     everyone = in_order(everyone)
     warnings += _check(everyone)
@@ -158,9 +161,9 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
     described = dict(told.columns)
     if settings.groups:
         groups, said = made_groups(settings.groups, columns_of(everyone), len(everyone))
-        everyone[COLUMN], described[COLUMN] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
+        everyone[MADE_GROUP], described[MADE_GROUP] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
         warnings += said
-    group_column, group_asked = _group_column(everyone, settings, described)
+    group_column, group_asked = _group_column(everyone, settings, described, told.called)
     flow = _select(everyone, models, settings, len(collected.visits), len({row["participant_id"] for row in collected.missing}))
     mark_outliers(everyone)
     table = everyone[everyone["excluded"].isna()].reset_index(drop=True)
@@ -169,7 +172,7 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         warnings.append(f"No estimate of {', '.join(without)} takes part, so nothing is said of it.")
         models = tuple(name for name in models if name not in without)
     warnings += _about_reference(table, settings) + _about_lacking(everyone) * bool(len(table))
-    regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in ("vol_", "qc_", "contrib_"))
+    regions, quality, contributions = (tuple(name for name in names if name.startswith(kind)) for kind in MEASURES)
     return Cohort(
         everyone, table, models, tuple(described), regions, quality, group_column, group_asked, settings,
         contributions, collected.missing, flow, problems, warnings, described,
@@ -180,11 +183,6 @@ def _made(settings: GroupSettings) -> dict[str, Any]:
     return {"Description": f"Group made by --groups: {'; '.join(settings.groups)}."}
 
 
-_ESTIMATE = (
-    "participant_id", "session_id", "model", "modality", "brain_age", "brain_age_sd", "sd_within", "sd_between", "brain_age_low",
-    "brain_age_high", "interval_level", "interval_method", "age", "sex", "site", "pad", "flags", "model_sha256", "program_version",
-    "excluded", "reference", "outlier", "age_in_outputs",
-)  # fmt: skip
 _NUMBERS = (
     "brain_age", "brain_age_sd", "sd_within", "sd_between", "brain_age_low", "brain_age_high", "interval_level", "age", "pad",
     "age_in_outputs",
@@ -194,17 +192,17 @@ _NUMBERS = (
 def _joined(row: Mapping[str, Any], known: Mapping[str, Any], version: str | None) -> dict[str, Any]:
     age = known["age"] if known["age"] is not None else row["age"]
     brain_age = row["brain_age"]
-    out = {name: row.get(name) for name in _ESTIMATE}
+    out = {name: row.get(name) for name in ESTIMATE}
     flags = [flag for flag in (row["flags"] or "").split(";") if flag]
     flags = [flag for flag in flags if not (flag == "age_missing" and age is not None)]
-    flags += [flag for flag in known["phenotype_flags"] if flag not in flags and not (flag == "age_missing" and age is not None)]
+    flags += [flag for flag in known[PHENOTYPE_FLAGS] if flag not in flags and not (flag == "age_missing" and age is not None)]
     out |= {"age": age, "sex": known["sex"], "site": known["site"], "program_version": version, "age_in_outputs": row["age"]}
     out |= {"pad": None if age is None or brain_age is None else round(brain_age - age, 3), "flags": ";".join(flags) or None}
-    return out | {name: value for name, value in known.items() if name not in ("age", "sex", "site", "phenotype_flags")}
+    return out | {name: value for name, value in known.items() if name not in ("age", "sex", "site", PHENOTYPE_FLAGS)}
 
 
 def _settle_types(frame: pd.DataFrame, phenotype: Mapping[str, Any]) -> None:
-    names = [*_NUMBERS, *(name for name in frame if name.startswith(("vol_", "qc_", "contrib_")))]
+    names = [*_NUMBERS, *(name for name in frame if name.startswith(MEASURES))]
     for name in [*names, *(name for name in phenotype if is_numeric(frame[name]))]:
         frame[name] = numbers(frame[name], name)
     for name in frame:
@@ -260,10 +258,15 @@ def _models(frame: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(there, key=lambda name: (-there[name], -str(modalities[name]).count("+"), name)))
 
 
-def _group_column(frame: pd.DataFrame, settings: GroupSettings, phenotype: Mapping[str, Any]) -> tuple[str, bool]:
+def _group_column(
+    frame: pd.DataFrame, settings: GroupSettings, phenotype: Mapping[str, Any], called: Mapping[str, str]
+) -> tuple[str, bool]:
     if settings.groups:
-        return COLUMN, True
+        return MADE_GROUP, True
     if settings.group_column:
+        told = called.get(settings.group_column, settings.group_column)
+        if told != settings.group_column:
+            raise BadConfiguration(f"The column '{settings.group_column}' of the tables is called {told} here; name that instead.")
         if settings.group_column not in frame:
             raise BadConfiguration(
                 f"There is no column '{settings.group_column}' for --group-column; there are {', '.join(frame.columns)}."
@@ -301,9 +304,10 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
             holds = rows_where(query, table, len(frame), option)
             out = frame["excluded"].isna() & ~holds
             frame.loc[out, "excluded"] = code
-            left(step, f"{int(out.sum())} rows left out: {query} does not hold")
+            left(step, f"{int(out.sum())} rows left out: {shown(query)} does not hold")
             if len(frame) and frame["excluded"].notna().all():
-                raise BadConfiguration(f"The query {option} {query!r} holds for nobody; there are {len(frame)} rows to choose from.")
+                said = f"The query {option} {shown(query)!r} holds for nobody"
+                raise BadConfiguration(f"{said}; there are {len(frame)} rows to choose from.")
     for code, out, reason in (
         ("other model", ~frame["model"].isin(list(models)), "of other models than asked"),
         ("no brain age", frame["brain_age"].isna(), "without a brain age"),
@@ -324,7 +328,7 @@ def _select(frame: pd.DataFrame, models: Sequence[str], settings: GroupSettings,
     flow.append(
         {
             "step": "reference",
-            "reason": settings.reference or "everyone",
+            "reason": shown(settings.reference) or "everyone",
             "participants": kept["participant_id"].nunique(),
             "rows": len(kept),
         }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.estimates import COLUMNS, read_rows
+from brainage_bids.bids.joining import pair, plain_person
 from brainage_bids.bids.model_files import TABLE, read_model_table
 from brainage_bids.bids.names import find_derivatives, participant_folders, session_folders, with_prefix
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import is_missing, read_json_object, read_tsv
+from brainage_bids.files import read_json
 from brainage_bids.records import BadDataset
 
 EXAMPLES = 3
@@ -197,10 +199,11 @@ def _read_versions(out_dir: Path, found: Collected) -> None:
 def _wanted(bids_dir: Path, out_dir: Path, people: set[str]) -> set[str]:
     """Everyone of the raw data, of participants.tsv and of the outputs."""
     wanted = set(participant_folders(bids_dir)) | set(participant_folders(out_dir))
-    table = bids_dir / "participants.tsv"
-    if table.is_file():
-        listed = [row.get("participant_id") for row in read_tsv(table).rows]
-        wanted |= {with_prefix(name, "sub-") for name in listed if not is_missing(name)}
+    with contextlib.suppress(OSError):  # that it cannot be read is told with the phenotype
+        rows = read_tsv(bids_dir / "participants.tsv").rows
+        listed = {with_prefix(name, "sub-") for row in rows if not is_missing(name := row.get("participant_id"))}
+        otherwise, _ = pair(listed, wanted, plain_person)
+        wanted |= {otherwise.get(name, name) for name in listed}
     return wanted & people if people else wanted
 
 
@@ -232,8 +235,8 @@ def _failures(out_dir: Path, found: Collected) -> dict[Visit, str]:
     failures = {}
     for path in sorted((out_dir / "logs" / "failures").glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             failures[content["participant_id"], content.get("session_id")] = f"failed at {content['stage']}: {content['message']}"
         except (OSError, ValueError, KeyError, TypeError) as error:
-            found.problems.append(f"The record of a failure {path.name} cannot be read ({error!r}).")
+            found.problems.append(f"The record of a failure {path.name} cannot be read ({error}).")
     return failures

@@ -12,16 +12,15 @@ from brainage_bids.cohort.intervals import ConformalIntervals, coverage_rows, fi
 from brainage_bids.cohort.sites import SiteOffsets, fit_site_offsets
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import Store, keep
+from brainage_bids.group.own_columns import CORRECTION
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.metrics import bias_slope
 from brainage_bids.stats.rows import Row, tidy
 
 LEVEL = 0.95
 FEWEST_OF_SITE = 5
-COLUMNS = (
-    "brain_age_corrected", "pad_corrected", "bias_method", "conformal_low", "conformal_high", "pad_site_adjusted", "correction_flags",
-)  # fmt: skip
 _HELD_OUT = "interval calibrated on one random half of the reference people, scored on the other"
 
 
@@ -46,10 +45,10 @@ def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None =
     """
     if cohort.settings.reference and not cohort.table["reference"].any():
         raise BadConfiguration(
-            f"The query --reference {cohort.settings.reference!r} holds for nobody, so nothing is corrected or calibrated."
+            f"The query --reference {shown(cohort.settings.reference)!r} holds for nobody, so nothing is corrected or calibrated."
         )
     frame = cohort.table.copy()
-    for name in COLUMNS:
+    for name in CORRECTION:
         frame[name] = None if name in ("bias_method", "correction_flags") else np.nan
     flags: list[list[str]] = [[] for _ in range(len(frame))]
     biases, coverages, offsets = [], [], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from brainage_bids.cohort.harmonise import Harmonisation
 from brainage_bids.cohort.intervals import ConformalIntervals
 from brainage_bids.cohort.saving import load, save
 from brainage_bids.cohort.sites import SiteOffsets
+from brainage_bids.files import read_json
 from brainage_bids.group.cohort import Cohort
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -96,7 +96,7 @@ def open_store(cohort: Cohort) -> Store | None:
     if not (folder / f"{INDEX}.json").is_file() and (folder / "group" / f"{INDEX}.json").is_file():
         folder /= "group"
     try:
-        content = json.loads((folder / f"{INDEX}.json").read_text(encoding="utf-8"))
+        content = read_json(folder / f"{INDEX}.json")
         layout, models = content["format"], dict(content["models"])
         families = {name: tuple(names) for name, names in content["families"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

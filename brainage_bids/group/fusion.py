@@ -30,6 +30,8 @@ NAME = "fused"
 FEWEST = 30
 """Reference people with all estimates, below which weights would be noise."""
 _KEYS = ["participant_id", "session_id"]
+_FACTS = ("age", "sex", "reference")
+"""Of visits, beside their columns of models."""
 Families = Mapping[str, tuple[str, ...]]
 
 
@@ -63,8 +65,9 @@ def fusion(cohort: Cohort, out_dir: Path | None = None, store: Store | None = No
     UnusableInput
         If there is one model, or there are too few reference people.
     """
-    if NAME in set(cohort.everyone["model"]):
-        raise BadConfiguration(f"A model is called '{NAME}', which is the name of the fusion; give it another name.")
+    taken = sorted({NAME, *_KEYS, *_FACTS} & set(cohort.everyone["model"]))
+    if taken:
+        raise BadConfiguration(f"A model is called '{taken[0]}', which the fusion calls a column of its own; give it another name.")
     families = _families_there(cohort, store.families) if store else families_of(cohort)
     visits = _wide(cohort, families)
     chosen = "ridge" if any(len(models) > 1 for models in families.values()) else "linear"
@@ -129,7 +132,7 @@ def _wide(cohort: Cohort, families: Families) -> pd.DataFrame:
     rows = cohort.table[cohort.table["model"].isin(names)]
     rows = rows.assign(session_id=rows["session_id"].fillna(""))
     ages = rows.pivot(index=_KEYS, columns="model", values="brain_age").reindex(columns=names).astype(float)
-    facts = rows.drop_duplicates(_KEYS).set_index(_KEYS)[["age", "sex", "reference"]]
+    facts = rows.drop_duplicates(_KEYS).set_index(_KEYS)[[*_FACTS]]
     for family, members in families.items():
         ages[family] = ages[list(members)].mean(axis=1)
     wide = facts.join(ages).reset_index()

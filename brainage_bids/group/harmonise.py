@@ -12,6 +12,7 @@ import numpy as np
 from brainage_bids.cohort.harmonise import Harmonisation, fit_harmonisation
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import Store, keep
+from brainage_bids.group.own_columns import HARMONISED
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.anova import analysis_of_variance
@@ -40,7 +41,7 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
     lost: dict[str, list[str]] = {}
     results: list[Result] = []
     if asked in ("gap", "both"):
-        frame["pad_harmonised"] = np.nan
+        frame[HARMONISED] = np.nan
         for model in cohort.models:
             chosen = frame.index[frame["model"] == model]
             try:
@@ -48,7 +49,7 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
             except UnusableInput as error:
                 lost.setdefault(str(error), []).append(model)
                 continue
-            frame.loc[chosen, "pad_harmonised"] = values["pad"].round(3)
+            frame.loc[chosen, HARMONISED] = values["pad"].round(3)
             rows += labelled(found, model=model)
     if asked in ("regions", "both"):
         try:

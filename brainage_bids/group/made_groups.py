@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.group.queries import rows_where
-from brainage_bids.records import BadConfiguration
+from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import numbers
 
-COLUMN = "made_group"
-"""Name of the column that the groups are put into."""
 CDR = "cdr"
 CDR_COLUMNS = ("cdr", "cdr_global", "cdrglob", "cdglobal")
 
@@ -52,10 +51,10 @@ def made_groups(wanted: Sequence[str], table: Mapping[str, Sequence[Any]], n: in
     for said in wanted:
         name, mark, query = (part.strip() for part in said.partition("="))
         if not (name and mark and query) or query.startswith("="):
-            raise BadConfiguration(f'The group {said!r} of --groups is not NAME=QUERY, such as "old=age > 60".')
+            raise BadConfiguration(f'The group {shown(said)!r} of --groups is not NAME=QUERY, such as "old=age > 60".')
         holds = rows_where(query, table, n, f"--groups {name}")
         if not holds.any():
-            raise BadConfiguration(f"The query of the group {name!r} of --groups ({query}) holds for nobody.")
+            raise BadConfiguration(f"The query of the group {name!r} of --groups ({shown(query)}) holds for nobody.")
         doubled += int((holds & np.array([group is not None for group in groups], dtype=bool)).sum())
         groups = [name if there and group is None else group for group, there in zip(groups, holds)]
     said = [f"{doubled} row(s) fulfil the queries of two groups of --groups; the first group counts."] if doubled else []
@@ -83,7 +82,11 @@ def _by_rating(table: Mapping[str, Sequence[Any]]) -> tuple[list[str | None], li
     column = next((name for name in table if str(name).lower() in CDR_COLUMNS), None)
     if column is None:
         raise BadConfiguration(f"--groups cdr needs a column of the Clinical Dementia Rating ({', '.join(CDR_COLUMNS)}); there is none.")
-    people, ages, ratings = list(table["participant_id"]), numbers(table["age"], "age"), numbers(table[column], column)
+    people, ages = list(table["participant_id"]), numbers(table["age"], "age")
+    try:
+        ratings = numbers(table[column], column)
+    except UnusableInput as error:
+        raise BadConfiguration(f"--groups cdr needs ratings that are numbers. {error}") from error
     ages = np.where(np.isfinite(ages), ages, np.inf)
     courses: dict[str, dict[Any, float]] = {}
     for place in np.argsort(ages, kind="stable"):

@@ -10,6 +10,7 @@ from brainage_bids.group.run import Outcome
 from brainage_bids.group.sessions import retests
 from brainage_bids.reports.group_content import GroupView, ResultView
 from brainage_bids.reports.group_page import write_group_page
+from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.rows import labels
 
 
@@ -48,7 +49,7 @@ def facts(cohort: Cohort) -> list[tuple[str, str]]:
         for title, name in (("Sex", "sex"), ("Site", "site"), (f"Groups ({cohort.group_column})", cohort.group_column)):
             if name:
                 found.append((title, _counts(list(labels(people[name])))))
-        found.append(("Reference people", f"{people['reference'].sum()} ({cohort.settings.reference or 'everyone'})"))
+        found.append(("Reference people", f"{people['reference'].sum()} ({shown(cohort.settings.reference) or 'everyone'})"))
         found.append(("Flagged", f"{visits['flags'].notna().sum()} of {len(visits)} visits"))
         found.append(("Outliers by gap", f"{table.loc[table['outlier'].astype(bool), 'participant_id'].nunique()} participants"))
     modality = cohort.everyone.drop_duplicates("model").set_index("model")["modality"].to_dict()

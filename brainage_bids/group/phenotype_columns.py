@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from brainage_bids.bids.columns import read_column
+from brainage_bids.bids.descriptions import entry
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.sources import Source
-from brainage_bids.bids.tables import is_missing, read_json_object
+from brainage_bids.bids.tables import is_missing
+from brainage_bids.group.own_columns import PHENOTYPE_FLAGS, names_apart, told_apart
 
 _IDENTIFIERS = frozenset({"participant_id", "session_id", "acq_time"})
-LEAST_NUMBERS, FEW_STRANGE = 10, 0.1
-"""A column is one of numbers if it has ten and at most a tenth as many texts that are none (a slip of typing)."""
-_OF_NAMES = frozenset({"subject", "subjects", "session", "sessions", "datatype", "suffix", "extension"})
-"""What pybids takes from every file name or asks for by; a column described under such a name would contradict it."""
 MOST_KINDS = 12
 """A text column with more different values is a remark, not a category."""
 
@@ -32,20 +31,28 @@ class Described:
         Those other columns to their descriptions (JSON).
     problems : list of str
         What was odd.
+    called : dict
+        Columns as the tables call them to what they are called here (`own_columns.names_apart`).
     """
 
     rows: list[dict[str, Any]]
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    called: dict[str, str] = field(default_factory=dict)
 
 
 def describe(
-    bids_dir: Path, visits: dict[str, list[str]], asked: Sequence[tuple[str, str | None]], phenotype_files: Sequence[str] = ()
+    bids_dir: Path,
+    visits: dict[str, list[str]],
+    asked: Sequence[tuple[str, str | None]],
+    phenotype_files: Sequence[str] = (),
+    names: Collection[str] = (),
 ) -> Described:
     """Join all phenotype columns to visits.
 
     A value of the visit goes before one of the person; tables of the user before those of the dataset. A column of numbers becomes
-    numbers; of two columns of one name the one asked first keeps it, the other is called ``TABLE_column``.
+    numbers; of two columns of one name the one asked first keeps it, the other is called ``TABLE_column``. A name of ours is given to
+    none (`own_columns`).
 
     Parameters
     ----------
@@ -57,6 +64,8 @@ def describe(
         Rows of the answer.
     phenotype_files : sequence of str
         Further tables.
+    names : collection of str
+        Columns that hold names (groups), in small letters: what is written there stays as it is, also where it looks like a number.
 
     Raises
     ------
@@ -67,39 +76,37 @@ def describe(
     rows: list[dict[str, Any]] = []
     for person, session in asked:
         record = phenotype.record(person, session)
-        rows.append({"age": record.age, "sex": record.sex, "site": record.site, "phenotype_flags": record.flags})
+        rows.append({"age": record.age, "sex": record.sex, "site": record.site, PHENOTYPE_FLAGS: record.flags})
     columns: dict[str, dict[str, Any]] = {}
-    problems: list[str] = []
-    for name, sources, described in _columns(phenotype, bids_dir):
-        if sources[0][1] in _OF_NAMES:
-            problems.append(f"The column '{sources[0][1]}' is called '{name}' here: BIDS takes '{sources[0][1]}' from file names.")
+    found = _columns(phenotype)
+    called = names_apart(name for name, _, _ in found)
+    problems = told_apart(called)
+    for name, sources, described in found:
+        name = called[name]
         values = [_cell(sources, person, session) for person, session in asked]
         if all(value is None for value in values):
             columns[name] = described
             for row in rows:
                 row[name] = None
             continue
-        numeric, strange = _as_numbers(values, described)
-        if strange:
-            told = ", ".join(map(repr, dict.fromkeys(strange)))
-            problems.append(f"The column '{name}' has {len(strange)} value(s) that are no number ({told[:60]}), taken as missing.")
-        for row, value in zip(rows, values if numeric is None else numeric):
+        read = read_column(name, values, described, names=name.lower() in names)
+        problems += read.problems
+        for row, value in zip(rows, read.values):
             row[name] = value
         columns[name] = described
-    return Described(rows, columns, [*phenotype.problems(), *problems])
+    return Described(rows, columns, [*phenotype.problems(), *problems], called)
 
 
-def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple[Source, str]], dict[str, Any]]]:
+def _columns(phenotype: Phenotype) -> list[tuple[str, list[tuple[Source, str]], dict[str, Any]]]:
     """Name, where to look for it in order, description."""
-    order: list[tuple[str, list[Source], Path | None]] = [(source.label, [source], None) for source in phenotype.user]
+    order: list[tuple[str, list[Source]]] = [(source.label, [source]) for source in phenotype.user]
     if phenotype.sessions:
         rows = {key: row for source in phenotype.sessions for key, row in source.rows.items()}
-        order.append(("sessions", [replace(phenotype.sessions[0], rows=rows)], bids_dir / "sessions.json"))
-    order += [("participants", [source], bids_dir / "participants.json") for source in phenotype.participants]
-    order += [(Path(source.label).stem, [source], (bids_dir / source.label).with_suffix(".json")) for source in phenotype.instruments]
+        order.append(("sessions", [replace(phenotype.sessions[0], rows=rows)]))
+    order += [("participants", [source]) for source in phenotype.participants]
+    order += [(Path(source.label).stem, [source]) for source in phenotype.instruments]
     found: dict[str, tuple[list[tuple[Source, str]], dict[str, Any]]] = {}
-    for label, sources, sidecar in order:
-        content = read_json_object(sidecar)[0] if sidecar is not None else {}
+    for label, sources in order:
         by_name: dict[str, list[tuple[Source, str]]] = {}
         for source in sources:
             named = dict.fromkeys(column for row in source.rows.values() for column in reversed(list(row)))  # rows are read from their end
@@ -107,18 +114,15 @@ def _columns(phenotype: Phenotype, bids_dir: Path) -> list[tuple[str, list[tuple
                 if column not in _IDENTIFIERS and column not in (source.age, source.sex, source.site):
                     by_name.setdefault(column, []).append((source, column))
         for column, places in by_name.items():
-            told = content.get(column) if isinstance(content.get(column), dict) else {}
-            described = {"Description": f"Column of {label}.", **told}
+            told = entry(places[0][0].described, column)
+            described = {"Description": f"Column of {label}.", **(told if isinstance(told, dict) else {})}
             if column in found and label not in ("participants",) and not _same_kind(found[column][0], places):
                 found[f"{Path(label).stem}_{column}"] = (places, described)
             elif column in found:
                 found[column][0].extend(places)
             else:
                 found[column] = (places, described)
-    return [
-        (f"{Path(places[0][0].label).stem}_{name}" if name in _OF_NAMES else name, places, described)
-        for name, (places, described) in found.items()
-    ]
+    return [(name, places, described) for name, (places, described) in found.items()]
 
 
 def _same_kind(first: list[tuple[Source, str]], second: list[tuple[Source, str]]) -> bool:
@@ -134,28 +138,3 @@ def _cell(places: list[tuple[Source, str]], person: str, session: str | None) ->
             if row is not None and not is_missing(row.get(column)):
                 return row[column]
     return None
-
-
-def _as_numbers(values: list[str | None], described: dict[str, Any]) -> tuple[list[float | None] | None, list[str]]:
-    """A column as numbers, None if it holds text; and the few texts in a column of numbers that are no number, taken as missing."""
-    levels = described.get("Levels")
-    if isinstance(levels, dict) and len(levels) > 2:
-        return None, []  # codes of kinds, such as 1 = never, 2 = seldom, 3 = unknown
-    found: list[float | None] = []
-    strange: list[str] = []
-    for value in values:
-        number = _number(value)
-        found.append(number)
-        if value is not None and number is None:
-            strange.append(value)
-    known = sum(number is not None for number in found)
-    if strange and (known < LEAST_NUMBERS or len(strange) > FEW_STRANGE * known):
-        return None, []
-    return found, strange
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

@@ -27,6 +27,7 @@ from brainage_bids.group import (
 )
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
+from brainage_bids.group.own_columns import CORRECTION, HARMONISED
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -34,6 +35,8 @@ LOGGER = logging.getLogger("brainage")
 
 FITTED = tuple(f"{kind}_" for kind in KINDS)
 """How names of saved objects begin."""
+EVERYONE = "group_brainage"
+"""Name of the table of all rows."""
 Step = Callable[[Cohort], list[Result]]
 STEPS: Mapping[str, Step] = {
     "accuracy": accuracy.accuracy,
@@ -105,8 +108,9 @@ def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
     else:
         cohort = _steps(cohort, out_dir, report)
     report.warnings += list(dict.fromkeys(cohort.warnings[before:]))
-    write_cohort(cohort, out_dir)
-    _keep(out_dir, _bookkeeping(cohort, report), report)
+    _tried(f"{EVERYONE}.tsv", lambda: write_cohort(cohort, out_dir), report)
+    _keep(out_dir, _people(cohort), report)
+    _keep(out_dir, _problems(cohort, report), report)  # last, as it tells what became of the others
     broken = any(problem.startswith(_OURS) for _, problem in report.problems)
     return Outcome(cohort, report, bool(report.failed_settings), broken)
 
@@ -152,6 +156,8 @@ def _corrected(cohort: Cohort, out_dir: Path, report: Report, store: Store | Non
 
 def clear(out_dir: Path) -> None:
     """Remove what an earlier run wrote, so that no table is left of a step that cannot be done now; nothing else is touched."""
+    for ending in (".tsv", ".json"):
+        (out_dir / f"{EVERYONE}{ending}").unlink(missing_ok=True)
     folder = out_dir / "group"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.suffix in (".tsv", ".json", ".svg") and (path.stem in {*table_names(), *KINDS, INDEX} or path.stem.startswith(FITTED)):
@@ -162,7 +168,7 @@ def write_cohort(cohort: Cohort, out_dir: Path) -> Path:
     """Write ``OUT/group_brainage.tsv``: one row a participant, session and model, those left out too, with the reason."""
     frame = cohort.everyone.copy()
     keys = ["participant_id", "session_id", "model"]
-    added = [name for name in (*correction.COLUMNS, "pad_harmonised") if name in cohort.table]
+    added = [name for name in (*CORRECTION, HARMONISED) if name in cohort.table]
     if added:
         kept = frame["excluded"].isna()
         values = cohort.table[added]
@@ -174,7 +180,7 @@ def write_cohort(cohort: Cohort, out_dir: Path) -> Path:
     described = {**table_columns("brainage"), **{name: _json(told) for name, told in cohort.descriptions.items()}}
     about = {"Description": "One row a participant, session and model; rows with a value in 'excluded' take no part in the statistics."}
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-    return sink_table(rows, out_dir / "group_brainage.tsv", describe_columns(list(columns), described), sidecar=about)
+    return sink_table(rows, out_dir / f"{EVERYONE}.tsv", describe_columns(list(columns), described), sidecar=about)
 
 
 def _json(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,25 +188,25 @@ def _json(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keep(out_dir: Path, results: list[Result], report: Report) -> None:
+    """Write tables and take those that were written into the report."""
     for result in results:
-        if result.rows:
-            write_result(out_dir, result)
+        if result.rows and _tried(f"{result.name}.tsv", lambda result=result: write_result(out_dir, result), report) is not None:
             report.results.append(result)
 
 
-def _bookkeeping(cohort: Cohort, report: Report) -> list[Result]:
+def _people(cohort: Cohort) -> list[Result]:
+    about = "How many people and rows are left after each reason to leave some out."
+    return [
+        table("participants_flow", "Flow of participants", about, cohort.flow),
+        table("participants_missing", "Who is missing", "Visits without an estimate, and why.", cohort.missing),
+    ]
+
+
+def _problems(cohort: Cohort, report: Report) -> list[Result]:
     problems = [{"part": "files and tables", "problem": problem} for problem in cohort.problems]
     problems += [{"part": part, "problem": problem} for part, problem in report.problems]
-    return [
-        table(
-            "participants_flow",
-            "Flow of participants",
-            "How many people and rows are left after each reason to leave some out.",
-            cohort.flow,
-        ),
-        table("participants_missing", "Who is missing", "Visits without an estimate, and why.", cohort.missing),
-        table("problems", "What could not be done", "Parts of the run that could not be done, or were odd, and why.", problems),
-    ]
+    about = "Parts of the run that could not be done, or were odd, and why."
+    return [table("problems", "What could not be done", about, problems)]
 
 
 def _tried(name: str, work: Callable[[], Any], report: Report) -> Any:

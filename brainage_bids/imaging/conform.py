@@ -23,6 +23,7 @@ RINGING_SHARE = 0.05
 SPIKE_FACTOR = 10.0
 USUAL_TOP = (1e-3, 1e6)
 _VALUES_LOOKED_AT = 1_000_000
+_FLOAT32_WHOLE = 2**24
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,29 @@ def cleaned(data: np.ndarray, voxel_mm3: float, name: str) -> list[str]:
 
 
 def _float32(image: nib.Nifti1Image, shape: tuple[int, int, int], orientation: np.ndarray) -> np.ndarray:
-    """The voxels, reoriented and scaled, in one new float32 array; no float64 copy is made."""
+    """The voxels, reoriented and scaled, in one new float32 array; no float64 copy of all is made."""
     raw, slope, inter = image.dataobj, 1.0, 0.0
     if nib.is_proxy(raw):
         slope, inter = float(raw.slope), float(raw.inter)
         raw = raw.get_unscaled()
     turned = apply_orientation(np.asarray(raw).reshape(shape, order="A"), orientation)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite and is dealt with as such
+        if inter != 0.0 and turned.dtype.itemsize > 2 and not _exact_in_float32(turned):
+            data = np.empty(turned.shape, dtype=np.float32)
+            for plane, values in zip(data, turned, strict=True):
+                plane[...] = values.astype(np.float64) * slope + inter
+            return data
         data = np.array(turned, dtype=np.float32, order="C")
         if slope != 1.0:
             data *= np.float32(slope)
         if inter != 0.0:
             data += np.float32(inter)
     return data
+
+
+def _exact_in_float32(values: np.ndarray) -> bool:
+    """Whether whole numbers of this size keep their last digit in float32: stored far from 0, they come back by the intercept."""
+    return bool(-_FLOAT32_WHOLE <= values.min() and values.max() <= _FLOAT32_WHOLE)
 
 
 def _image(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:

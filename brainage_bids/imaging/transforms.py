@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import WEIGHTS, open_file
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap
 
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -88,24 +89,6 @@ def read_forward(forward: str | Path) -> SpatialMap:
     return SpatialMap(_matrix(affine), _vectors(displacement, forward))
 
 
-def read_affine(forward: str | Path) -> np.ndarray:
-    """The affine of a transform to the template, (4, 4), template mm to the person's mm, without reading its field.
-
-    Raises
-    ------
-    ValueError
-        If the file was not written by `write_transforms`.
-    """
-    import h5py
-
-    with h5py.File(forward, "r") as file:
-        member = file["TransformGroup/1"]
-        kind = member["TransformType"][0].decode().split("_")[0]
-        if kind != "AffineTransform":
-            raise ValueError(f"{forward} begins with {kind}, not with an affine; it is not the forward transform of this app")
-        return _matrix(member["TransformParameters"][()])
-
-
 def _affine(matrix: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
     flip = np.diag([*_LPS, 1.0])
     lps = flip @ matrix @ flip
@@ -141,7 +124,7 @@ def _write(path: str | Path, members: list[tuple[str, np.ndarray, np.ndarray]]) 
 def _read(path: str | Path, kinds: tuple[str, str]) -> list[np.ndarray]:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with open_file(path, WEIGHTS) as opened, h5py.File(opened, "r") as file:
         members = [file[f"TransformGroup/{number}"] for number in (1, 2)]
         found = tuple(member["TransformType"][0].decode().split("_")[0] for member in members)
         if found != kinds:

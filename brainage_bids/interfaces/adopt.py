@@ -77,8 +77,9 @@ class Adopt(SimpleInterface):
         from brainage_bids.records import UnusableInput
 
         path = getattr(self.inputs, key)
-        image = nib.as_closest_canonical(load_scan(path))
-        if image.shape[:3] != shape or not np.allclose(image.affine, affine, atol=1e-2):
+        image = load_scan(path)
+        image = None if image.affine is None else nib.as_closest_canonical(image)
+        if image is None or image.shape[:3] != shape or not np.allclose(image.affine, affine, atol=1e-2):
             raise UnusableInput(
                 f"{path} is not on the grid of the T1w that it belongs to, so it cannot be reused; leave that dataset out of --derivatives."
             )

@@ -25,16 +25,20 @@ class Volumes(SimpleInterface):
     input_spec, output_spec = VolumesInputSpec, VolumesOutputSpec
 
     def _run_interface(self, runtime):
+        from brainage_bids.imaging.atlas import load_atlas
         from brainage_bids.imaging.grids import voxel_volume
-        from brainage_bids.imaging.transforms import read_affine
+        from brainage_bids.imaging.normalise import local_volume_change
+        from brainage_bids.imaging.transforms import read_forward
         from brainage_bids.imaging.volumes import intracranial_estimate, read_regions, region_volumes, tissue_volumes
         from brainage_bids.interfaces.images import load, load_probability
 
         maps = {tissue: load_probability(getattr(self.inputs, f"probseg_{tissue}")) for tissue in ("GM", "WM", "CSF")}
         size = voxel_volume(maps["GM"][1])
         self._results["tissues"] = {k: float(v) for k, v in tissue_volumes({k: v[0] for k, v in maps.items()}, size).items()}
-        cranium = float("nan") if self.inputs.stripped else intracranial_estimate(read_affine(self.inputs.forward))
-        self._results["tissues"]["eTIV"] = cranium
+        self._results["tissues"]["eTIV"] = float("nan")
+        if not self.inputs.stripped:
+            way = read_forward(self.inputs.forward)
+            self._results["tissues"]["eTIV"] = intracranial_estimate(load_atlas().inside(), local_volume_change(way), way.affine)
         self._results["regions"] = region_volumes(load(self.inputs.aseg)[0], size, read_regions())
         return runtime
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from brainage_bids.files import CARD as CARD_LIMIT
+from brainage_bids.files import parse_toml, read_utf8
 from brainage_bids.models.card import Ages, Errors, GroupError, Measure, ModelCard, Training
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.kinds import KINDS
@@ -37,10 +38,10 @@ def read_card(path: Path | str) -> ModelCard:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(read_utf8(path, CARD_LIMIT))
     except OSError as error:
         raise BadConfiguration(f"The model card {path} cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BadConfiguration(f"The model card {path} is no valid TOML: {error}.") from error
     try:
         return card_from_toml(content)

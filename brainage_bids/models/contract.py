@@ -116,26 +116,20 @@ def _boxed(data: np.ndarray, affine: np.ndarray, contract: InputContract, path: 
 
 
 def load_image(path: Path):
-    """Read a NIfTI image to its end, so that a check sum that does not fit is noticed.
+    """Read a NIfTI image to its end, so that a check sum that does not fit is noticed, and no further than its header promises.
 
     Raises
     ------
     UnusableInput
         If that is not possible.
     """
-    import gzip
-    import zlib
+    from brainage_bids.bids.nifti import read_image
 
-    import nibabel as nib
-
-    broken = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError)
     try:
-        content = path.read_bytes()
-        return nib.Nifti1Image.from_bytes(gzip.decompress(content) if path.name.endswith(".gz") else content)
-    except FileNotFoundError as error:
-        raise UnusableInput(f"The model's input {path} does not exist; run the preprocessing of this person again.") from error
-    except (*broken, OSError, EOFError, ValueError, zlib.error) as error:
-        raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
+        return read_image(path)
+    except UnusableInput as error:
+        reason = str(error).rstrip(".")
+        raise UnusableInput(f"{path} cannot be read as a model's input ({reason}): run the preprocessing of this person again.") from error
 
 
 def load_header(path: Path):
@@ -146,14 +140,9 @@ def load_header(path: Path):
     UnusableInput
         If that is not possible.
     """
-    import zlib
+    from brainage_bids.bids.nifti import read_header
 
-    import nibabel as nib
-
-    try:
-        header = nib.load(path).header
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise UnusableInput(f"{path} cannot be read as an image ({error}); run the preprocessing of this person again.") from error
+    header = read_header(path)
     if len(header.get_data_shape()) != 3:
         raise UnusableInput(f"{path} is no three-dimensional image; run the preprocessing of this person again.")
     return header

@@ -9,12 +9,14 @@ still tells how much tissue lies in it.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainage_bids.files import TABLE, read_utf8
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 if TYPE_CHECKING:
@@ -249,8 +251,7 @@ def ratios_from_json(content: Sequence[Mapping[str, Any]]) -> tuple[VolumeRatio,
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return list(csv.DictReader(io.StringIO(read_utf8(path, TABLE), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UnusableInput(f"The table {path} cannot be read ({error}); run the preprocessing again.") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.files import WEIGHTS, open_file
 from brainage_bids.models.blocks import halved_up
 from brainage_bids.records import BadConfiguration
 
@@ -83,10 +84,11 @@ def _torch_file(path: Path) -> Mapping:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(path, WEIGHTS) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadConfiguration(f"The weights {path} cannot be read ({error.strerror or error}).") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         # torch's own words advise to run what is in the file
         words = "is no file of plain weights: it is damaged, or holds objects that only code in it could make, which is never run"
         raise BadConfiguration(f"{path} {words}. Get the file again, or ask for the state dict alone.") from error
@@ -111,12 +113,12 @@ def read_keras(path: Path | str) -> list[tuple[np.ndarray, np.ndarray]]:
 
     others: list[str] = []
     try:
-        with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+        with open_file(path, WEIGHTS) as opened, h5py.File(opened, "r") as file:
+            root = _item(file, "model_weights") if "model_weights" in list(file) else file
             names = [_text(name) for name in root.attrs.get("layer_names", ())]
-            groups = [root[name] for name in names] if names else [root]
+            groups = [_item(root, name) for name in names] if names else [root]
             layers = [layer for group in groups for layer in _layers(group, others)]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise BadConfiguration(f"{path} cannot be read as HDF5 of Keras ({error}).") from error
     if not layers:
         raise BadConfiguration(f"{path} holds no layers with a kernel and a bias.")
@@ -132,16 +134,30 @@ def _text(name: object) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
+def _item(group, path: str):
+    """What is in a file itself; ValueError for what lies elsewhere (a pipe, say) or is larger than any weights."""
+    import h5py
+
+    for name in path.strip("/").split("/"):
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to another place")
+        group = group[name]
+    if isinstance(group, h5py.Dataset) and (group.is_virtual or group.external or group.nbytes > WEIGHTS.mib * 2**20):
+        raise ValueError(f"{group.name} is not in the file itself, or larger than {WEIGHTS.mib} MiB")
+    return group
+
+
 def _layers(group, others: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Kernel and bias of every layer below a group, counted names in the order of their numbers; names of other arrays to `others`."""
     import h5py
 
-    here = {name.split(":")[0]: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+    items = {name: _item(group, name) for name in group}
+    here = {name.split(":")[0]: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
     kernel, bias = here.get("kernel", here.get("0")), here.get("bias", here.get("1"))
     if kernel is not None and bias is not None and len(here) == 2 and kernel.ndim >= 2 and bias.ndim == 1:
         return [(np.asarray(kernel, dtype=np.float32), np.asarray(bias, dtype=np.float32))]
     others += [item.name for item in here.values()]
-    below = [(name, item) for name, item in group.items() if isinstance(item, h5py.Group) and name not in _NO_LAYERS]
+    below = [(name, item) for name, item in items.items() if isinstance(item, h5py.Group) and name not in _NO_LAYERS]
     ordered = sorted(below, key=lambda pair: _by_number(pair[0]))
     return [layer for _, item in ordered for layer in _layers(item, others)]
 

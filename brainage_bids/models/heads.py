@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from brainage_bids.files import parse_json
 from brainage_bids.models.registry import HEADS, ModelFolder
 from brainage_bids.records import BadConfiguration
 
@@ -35,8 +35,8 @@ def read_heads(folder: ModelFolder, kind: str, layout: int) -> dict[str, Any]:
     """
     data = folder.read(HEADS)
     try:
-        heads = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        heads = parse_json(data)
+    except ValueError as error:
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} is no valid JSON ({error}).") from error
     if not isinstance(heads, dict):
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} holds no object.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brainage_bids.files import WEIGHTS, open_file, parse_json
 from brainage_bids.records import BadConfiguration
 
 _SILENT = ("InputLayer", "Flatten", "Dropout")
@@ -55,17 +55,17 @@ def read_plan(path: Path | str) -> KerasPlan | None:
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
+        with open_file(path, WEIGHTS) as opened, h5py.File(opened, "r") as file:
             text = file.attrs.get("model_config")
     except OSError as error:
         raise BadConfiguration(f"{path} cannot be read as HDF5 of Keras ({error}).") from error
     if text is None:
         return None
     try:
-        return _plan(list(_flat(json.loads(text)["config"])))
+        return _plan(list(_flat(parse_json(text)["config"])))
     except _Other as error:
         raise BadConfiguration(f"{path} is of another network than a mrinet: {error}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadConfiguration(f"The description of the layers in {path} cannot be read ({error!r}).") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+from brainage_bids.files import parse_json
 from brainage_bids.models.registry import ModelFolder, open_model
 from brainage_bids.records import BadConfiguration
 
@@ -92,7 +92,7 @@ def read_norms(folder: ModelFolder | Path | str) -> dict[str, NormCurve]:
     """
     folder = folder if isinstance(folder, ModelFolder) else open_model(folder)
     try:
-        curves = json.loads(folder.read(NORMS))["curves"]
+        curves = parse_json(folder.read(NORMS))["curves"]
         norms = [
             NormCurve(str(item["name"]), str(item["label"]), *(tuple(map(float, item[key])) for key in ("ages", "p5", "p50", "p95")))
             for item in curves

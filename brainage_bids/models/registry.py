@@ -63,7 +63,7 @@ def open_model(path: Path | str) -> ModelFolder:
         If there is none or it cannot be used.
     """
     path = Path(path)
-    if not (path / CARD).is_file():
+    if not os.path.lexists(path / CARD):
         raise BadConfiguration(f"{path} is no model folder: it has no {CARD}.")
     return ModelFolder(path, read_card(path / CARD))
 
@@ -122,7 +122,7 @@ def find_model(name: Path | str, model_dirs: Sequence[Path | str] = ()) -> Model
         If there is no such model (the sentence names those there are), or its card cannot be used.
     """
     text = os.fspath(name)
-    if os.sep in text or (Path(text) / CARD).is_file():
+    if os.sep in text or os.path.lexists(Path(text) / CARD):
         return open_model(text)
     models, problems = list_models(model_dirs)
     for model in models:
@@ -136,6 +136,6 @@ def find_model(name: Path | str, model_dirs: Sequence[Path | str] = ()) -> Model
 def _model_paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    if (folder / CARD).is_file():
+    if os.path.lexists(folder / CARD):
         return [folder]
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and (path / CARD).is_file())
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and os.path.lexists(path / CARD))

@@ -8,13 +8,13 @@ that looks at no image has volumes only.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from brainage_bids.bids.names import derivative_path
+from brainage_bids.files import parse_json
 from brainage_bids.models.case import Case
 from brainage_bids.models.features import spread_cells
 from brainage_bids.models.needs import PHENOTYPE, VOLUMES
@@ -60,7 +60,7 @@ def run_self_test(folder: ModelFolder) -> SelfTest:
     if not folder.card.gives_age:
         raise BadConfiguration(f"The model {folder.card.name} gives no age, so it carries no example; verify its files.")
     try:
-        content = json.loads(folder.read(EXAMPLE))
+        content = parse_json(folder.read(EXAMPLE))
         expected = float(content["brain_age"]), float(content["sd"])
         volumes = {str(name): float(value) for name, value in content["volumes"].items()}
         arrays = {}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainage_bids.files import WEIGHTS, read_bytes
 from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_checked(path: Path | str, sha256: str) -> bytes:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, WEIGHTS)
     except OSError as error:
         raise BadConfiguration(f"The model file {path} cannot be read ({error.strerror}); get the model again.") from error
     found = sha256_of_bytes(data)

@@ -183,11 +183,10 @@ def from_label_map(path: Path) -> np.ndarray:
     """
     import nibabel as nib
 
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        codes = np.asarray(image.dataobj).astype(np.int32)
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"{path} cannot be read as a label map ({error}); remove it from --anatomies.") from error
+    from brainage_bids.bids.nifti import read_image
+
+    image = nib.as_closest_canonical(read_image(path))
+    codes = np.asarray(image.dataobj).astype(np.int32)
     table = _table_of_codes()
     if codes.ndim != 3 or codes.min() < 0 or codes.max() >= len(table) or not {2, 41} <= set(np.unique(codes).tolist()):
         raise UnusableInput(f"{path} is no label map of a whole head with FreeSurfer's codes; remove it from --anatomies.")

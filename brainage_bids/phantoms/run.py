@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.sink import sweep_stale
+from brainage_bids.files import IMAGE, read_bytes
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.phantoms import normalised
 from brainage_bids.phantoms import render as rendering
@@ -106,7 +107,7 @@ def fingerprint_of(anatomies: Path) -> str:
         raise BadConfiguration(f"There are no label maps (*.nii.gz) in {anatomies}; check --anatomies.")
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(read_bytes(path, IMAGE)).digest())
     return digest.hexdigest()
 
 

@@ -6,7 +6,6 @@ lists the others: where it lies, with the fingerprint of the design, the visit i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from brainage_bids.bids.dataset import BIDS_VERSION
 from brainage_bids.bids.names import derivative_path, io_spec
 from brainage_bids.bids.sidecars import image_sidecar, table_columns
 from brainage_bids.bids.sink import sidecar_path, sink_image, sink_json, sink_table
+from brainage_bids.files import read_json
 from brainage_bids.imaging.volumes import read_regions
 from brainage_bids.phantoms import blood, cohort, scanners, simulated
 from brainage_bids.phantoms.design import Design, differences
@@ -77,7 +77,7 @@ def check_place(out: Path, design: Design, place: Path = TRUTH / "design.json") 
     path = out / place
     if path.exists():
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             different = differences(design, record)
         except (ValueError, TypeError) as error:
             raise BadConfiguration(f"The design of the cohort in {out} cannot be read ({error}); give another folder.") from error
@@ -146,7 +146,7 @@ def read_parameters(out: Path, design: Design, visit: Visit) -> dict[str, Any] |
     """What is recorded of a finished visit; None if it has to be made."""
     path = visit_folder(out / TRUTH, visit) / f"{visit.stem}_{PARAMETERS}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (FileNotFoundError, ValueError):
         return None
     finished = content.get("fingerprint") == design.fingerprint and all(

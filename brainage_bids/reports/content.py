@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainage_bids.bids.model_files import MAPS, TABLE, ModelTable, read_model_table
+from brainage_bids.bids.model_files import MAPS, ModelTable, read_model_table
+from brainage_bids.bids.model_files import TABLE as MODEL_TABLE
 from brainage_bids.bids.names import LABEL, derivative_path, find_derivatives, session_folders
 from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.files import TABLE, read_json, read_utf8
 from brainage_bids.records import FLAGS, OTHER_MODALITIES
 
 FIGURES = ("mask", "tissues", "registration")
@@ -242,7 +244,7 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
 
 
 def _model_tables(out_dir: Path, participant_id: str, session_id: str | None, unread: list[str]) -> Iterator[ModelTable]:
-    for found in find_derivatives(out_dir, TABLE, participant_id):
+    for found in find_derivatives(out_dir, MODEL_TABLE, participant_id):
         if found.session_id == session_id:
             try:
                 yield read_model_table(found.path)
@@ -291,7 +293,7 @@ def _read_json(path: Path, unread: list[str]) -> object:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (ValueError, OSError) as error:
         unread.append(f"{path.name} could not be read ({error}); delete it and run again.")
         return {}
@@ -301,8 +303,7 @@ def _read_table(path: Path, unread: list[str]) -> tuple[Row, ...]:
     if not path.is_file():
         return ()
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rows = list(csv.DictReader(io.StringIO(read_utf8(path, TABLE), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
     except (ValueError, OSError, csv.Error) as error:
         unread.append(f"{path.name} could not be read ({error}); delete it and run again.")
         return ()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.records import UnusableInput
+from brainage_bids.stats.formula_reader import quoted
+from brainage_bids.stats.formula_terms import read_formula
 from brainage_bids.stats.random_intercept import fit_random_intercept
 from brainage_bids.stats.rows import Columns, Row, is_constant, labels, numbers, same_length, tidy
 
-_FUNCTIONS = frozenset({"C", "I", "Q", "np", "bs", "cr", "center", "standardize", "scale"})
-"""What a formula may call beside columns."""
 _LINEAR = "independent rows, one a person; normal residuals of one variance; effects add up and are linear as written"
 _MIXED = "people are independent, visits of a person share a normal random intercept; normal residuals of one variance"
 
@@ -30,8 +29,8 @@ def default_formula(table: Columns, outcome: str = "pad", group: str | None = No
     terms = ["age", "I(age**2)"]
     for name in ("sex", "site", group):
         if name and name in table and len({value for value in labels(table[name]) if value is not None}) > 1:
-            terms.append(f"C({name})" if name.isidentifier() else f'C(Q("{name}"))')
-    return f"{outcome} ~ " + " + ".join(terms)
+            terms.append(f"C({quoted(name)})")
+    return f"{quoted(outcome)} ~ " + " + ".join(terms)
 
 
 def fit_formula(table: Columns, formula: str, *, level: float = 0.95) -> list[Row]:
@@ -42,7 +41,7 @@ def fit_formula(table: Columns, formula: str, *, level: float = 0.95) -> list[Ro
     table : mapping of columns
         One row a person; rows that lack anything that the formula names are left out and counted.
     formula : str
-        ``outcome ~ terms`` as statsmodels reads it, with columns and C(), I(), Q(), np.… only.
+        ``outcome ~ terms``, see `formula_terms.read_formula`.
     level : float
         Of the intervals.
 
@@ -63,16 +62,16 @@ def fit_formula(table: Columns, formula: str, *, level: float = 0.95) -> list[Ro
     >>> rows[1]["term"], round(rows[1]["estimate"], 6)
     ('x', 2.15)
     """
-    import statsmodels.formula.api as smf
+    from statsmodels.regression.linear_model import OLS
 
     method = f"least squares, {formula}"
     try:
-        frame, note = _frame(table, formula)
+        model = _prepared(table, formula)
     except UnusableInput as error:
         return [_nothing(method, _LINEAR, str(error))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a design without full rank, which is said below
-        fit = _fitted(lambda: smf.ols(formula, frame).fit(), formula)
+        fit = OLS(model.outcome, model.design).fit()
     if fit.df_resid < 1:
         return [_nothing(method, _LINEAR, f"{int(fit.nobs)} complete rows are too few for {len(fit.params)} coefficients.")]
     if fit.model.rank < len(fit.params):
@@ -80,12 +79,12 @@ def fit_formula(table: Columns, formula: str, *, level: float = 0.95) -> list[Ro
         return [_nothing(method, _LINEAR, said, int(fit.nobs))]
     limits = np.asarray(fit.conf_int(1 - level))
     rows = []
-    for number, term in enumerate(fit.params.index):
-        values = {"estimate": fit.params.iloc[number], "se": fit.bse.iloc[number], "low": limits[number, 0], "high": limits[number, 1]}
-        tested = {"t": fit.tvalues.iloc[number], "df": fit.df_resid, "p": fit.pvalues.iloc[number]}
-        rows.append(tidy(method, int(fit.nobs), _LINEAR, note=note, term=str(term), **values, **tested))
+    for number, term in enumerate(model.terms):
+        values = {"estimate": fit.params[number], "se": fit.bse[number], "low": limits[number, 0], "high": limits[number, 1]}
+        tested = {"t": fit.tvalues[number], "df": fit.df_resid, "p": fit.pvalues[number]}
+        rows.append(tidy(method, int(fit.nobs), _LINEAR, note=model.note, term=term, **values, **tested))
     whole = {"f": fit.fvalue, "p": fit.f_pvalue, "df": fit.df_model, "r2": fit.rsquared, "r2_adjusted": fit.rsquared_adj, "aic": fit.aic}
-    return [*rows, tidy(method, int(fit.nobs), _LINEAR, note=note, term="model", **whole)]
+    return [*rows, tidy(method, int(fit.nobs), _LINEAR, note=model.note, term="model", **whole)]
 
 
 def fit_mixed(table: Columns, formula: str, participants: Sequence[str], *, level: float = 0.95) -> list[Row]:
@@ -113,34 +112,32 @@ def fit_mixed(table: Columns, formula: str, participants: Sequence[str], *, leve
     BadConfiguration
         If the formula cannot be read or names an unknown column.
     """
-    import statsmodels.formula.api as smf
     from scipy.stats import t as student
 
     method = f"mixed model, random intercept a person, REML, {formula}"
     try:
-        frame, note = _frame(table, formula, participants)
+        model = _prepared(table, formula, participants)
     except UnusableInput as error:
         return [_nothing(method, _MIXED, str(error))]
-    people = frame["participants_of_rows"]
-    model = _fitted(lambda: smf.ols(formula, frame), formula)
+    people, count = model.people, len(set(model.people))
     try:
-        fit = fit_random_intercept(model.exog, np.asarray(model.endog, dtype=float), people)
+        fit = fit_random_intercept(model.design, model.outcome, people)
     except UnusableInput as error:
         return [_nothing(method, _MIXED, str(error), len(people))]
-    degrees = people.nunique() - len(fit.coefficients)
+    degrees = count - len(fit.coefficients)
     if degrees < 1:
-        return [_nothing(method, _MIXED, f"{people.nunique()} people are too few for {len(fit.coefficients)} coefficients.", len(people))]
-    note = f"{note} The variance between people is estimated as 0.".strip() if fit.at_bound else note
+        return [_nothing(method, _MIXED, f"{count} people are too few for {len(fit.coefficients)} coefficients.", len(people))]
+    note = f"{model.note} The variance between people is estimated as 0.".strip() if fit.at_bound else model.note
     quantile, rows = float(student.ppf((1 + level) / 2, degrees)), []
-    for term, estimate, se in zip(model.exog_names, fit.coefficients, np.sqrt(np.diag(fit.covariance))):
+    for term, estimate, se in zip(model.terms, fit.coefficients, np.sqrt(np.diag(fit.covariance))):
         values = {"estimate": estimate, "se": se, "low": estimate - quantile * se, "high": estimate + quantile * se}
         t = estimate / se if se > 0 else math.nan
         tested = {"t": t, "df": degrees, "p": 2 * student.sf(abs(t), degrees)}
-        rows.append(tidy(method, len(people), _MIXED, note=note, term=str(term), people=people.nunique(), **values, **tested))
+        rows.append(tidy(method, len(people), _MIXED, note=note, term=term, people=count, **values, **tested))
     for term, value in {"between people": fit.sd_between, "within people": fit.sd_within}.items():
         empty = dict.fromkeys(("se", "low", "high", "t", "df", "p"))
         said = f"{note} A standard deviation; not tested.".strip()
-        rows.append(tidy(method, len(people), _MIXED, note=said, term=term, people=people.nunique(), estimate=value, **empty))
+        rows.append(tidy(method, len(people), _MIXED, note=said, term=term, people=count, estimate=value, **empty))
     return rows
 
 
@@ -150,52 +147,48 @@ def formula_columns(formula: str, table: Columns) -> list[str]:
     Raises
     ------
     BadConfiguration
-        If it has no ``~`` or no outcome, cannot be read, or names what is neither column nor known function.
+        If it cannot be read, see `formula_terms.read_formula`.
 
     Examples
     --------
     >>> formula_columns("pad ~ age + C(sex)", {"pad": [], "age": [], "sex": []})
     ['pad', 'age', 'sex']
     """
-    sides = formula.split("~")
-    if len(sides) != 2 or not all(side.strip() for side in sides):
-        raise BadConfiguration(f"The formula '{formula}' is not of the form 'outcome ~ terms'.")
-    quoted = re.findall(r"""Q\(\s*['"]([^'"]+)['"]\s*\)""", formula)
-    try:
-        tree = ast.parse(f"({sides[0]}, {sides[1]})".replace("%", "+"), mode="eval")
-    except SyntaxError as error:
-        raise BadConfiguration(f"The formula '{formula}' cannot be read ({error.msg}).") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (not isinstance(node.value, ast.Name) or node.value.id != "np" or node.attr.startswith("_")):
-            raise BadConfiguration(f"The formula '{formula}' may use functions of numpy (np.log) and no other attribute.")
-    named = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    named = list(dict.fromkeys([name for name in named if name in table or name not in _FUNCTIONS] + quoted))
-    unknown = [name for name in named if name not in table]
-    if unknown:
-        columns = ", ".join(map(str, table))
-        raise BadConfiguration(f"The formula '{formula}' names '{unknown[0]}', which is no column; there are {columns}.")
-    return sorted(named, key=formula.find)
+    return list(read_formula(formula, table).columns)
 
 
-def _frame(table: Columns, formula: str, participants: Sequence[str] | None = None):
-    import pandas as pd
+@dataclass(frozen=True)
+class _Model:
+    """Outcome, design and names of its columns, whose rows they are, and what must be said of rows left out."""
 
-    names = formula_columns(formula, table)
-    same_length(**{name: table[name] for name in names}, participants=participants)
-    columns = {name: _numbers_or_text(table[name], name) for name in names}
-    if participants is not None:
-        columns["participants_of_rows"] = labels(participants)
-    frame = pd.DataFrame(columns)
-    complete = frame.dropna()
-    if complete.empty:
-        empty = [name for name in frame if frame[name].isna().all()]
+    outcome: np.ndarray
+    design: np.ndarray
+    terms: tuple[str, ...]
+    people: np.ndarray | None
+    note: str
+
+
+def _prepared(table: Columns, formula: str, participants: Sequence[str] | None = None) -> _Model:
+    asked = read_formula(formula, table)
+    same_length(**{f"'{name}'": table[name] for name in asked.columns}, participants=participants)
+    columns = {name: _numbers_or_text(table[name], name) for name in asked.columns}
+    people = None if participants is None else labels(participants)
+    known = {name: _known(values) for name, values in columns.items()}
+    complete = np.logical_and.reduce([*known.values(), *([] if people is None else [_known(people)])])
+    if not complete.any():
+        empty = [name for name, there in known.items() if not there.any()]
         reason = f"the column '{empty[0]}' has no value" if empty else "none has all the columns"
         raise UnusableInput(f"No row can be used for '{formula}': {reason}.")
-    outcome = names[0]
-    if complete[outcome].dtype == float and is_constant(complete[outcome].to_numpy()):
-        raise UnusableInput(f"The column '{outcome}' is constant, so nothing can explain it.")
-    missing = len(frame) - len(complete)
-    return complete.reset_index(drop=True), f"{missing} row(s) with missing values are left out." if missing else ""
+    made = asked.design({name: values[complete] for name, values in columns.items()})
+    if is_constant(made.outcome):
+        raise UnusableInput(f"The outcome of '{formula}' is constant, so nothing can explain it.")
+    lost = {"missing values": (~complete).sum(), "a term that is no finite number": (~made.kept).sum()}
+    note = " ".join(f"{count} row(s) with {what} are left out." for what, count in lost.items() if count)
+    return _Model(made.outcome, made.matrix, made.names, None if people is None else people[complete][made.kept], note)
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return np.array([value is not None for value in values], dtype=bool) if values.dtype == object else np.isfinite(values)
 
 
 def _numbers_or_text(values: Sequence[Any], name: str) -> np.ndarray:
@@ -203,13 +196,6 @@ def _numbers_or_text(values: Sequence[Any], name: str) -> np.ndarray:
         return numbers(values, name)
     except UnusableInput:
         return labels(values)
-
-
-def _fitted(fit, formula: str):
-    try:
-        return fit()
-    except Exception as error:  # parsers of formulas raise errors of many kinds
-        raise BadConfiguration(f"The model '{formula}' cannot be fitted ({str(error).splitlines()[0]}).") from error
 
 
 def _nothing(method: str, assumptions: str, note: str, n: int = 0) -> Row:

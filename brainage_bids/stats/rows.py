@@ -147,5 +147,5 @@ def _is_missing(value: Any) -> bool:
 def _label(value: Any) -> str | None:
     if _is_missing(value):
         return None
-    text = f"{value:g}" if isinstance(value, float | np.floating) else str(value).strip()
+    text = f"{value:.15g}" if isinstance(value, float | np.floating) else str(value).strip()  # two numbers stay two
     return text or None

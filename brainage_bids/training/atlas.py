@@ -91,7 +91,9 @@ def sample_person(path: Path, regions: Sequence[Region], *, threads: int = 1) ->
     """The codes of one label map in the template's space, (8, 121, 145, 121) uint16: painted, registered, read."""
     import nibabel as nib
 
-    image = nib.as_closest_canonical(nib.load(path))
+    from brainage_bids.bids.nifti import read_image
+
+    image = nib.as_closest_canonical(read_image(path))
     labels = np.rint(np.asarray(image.dataobj)).astype(np.uint16)
     brain = paint_brain(labels, regions)
     box = bounding_box(brain > 0, MARGIN_MM, image.header.get_zooms()[:3])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from brainage_bids.bids.sink import sink_json, sweep_stale, write_atomic
+from brainage_bids.files import read_json
 from brainage_bids.models.contract import check_image
 from brainage_bids.models.features import block_means
 from brainage_bids.models.gpr import correlation
@@ -119,7 +120,7 @@ def pack(
     sweep_stale(folder)
     if not (target / _INDEX).is_file():
         _write(table, steps, target, dtype, allow_missing, progress)
-    index = json.loads((target / _INDEX).read_text(encoding="utf-8"))
+    index = read_json(target / _INDEX)
     reasons = {int(row): why for row, why in index["left_out"].items()}
     refuse(reasons, allow_missing)
     arrays = [np.load(target / name, mmap_mode="r") for name in (_VOLUMES, _CELLS)]

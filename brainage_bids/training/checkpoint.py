@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from brainage_bids.bids.sink import write_atomic
+from brainage_bids.files import WEIGHTS, open_file
 from brainage_bids.models.network import state_arrays
 from brainage_bids.records import BadConfiguration
 
@@ -76,7 +77,8 @@ def read_checkpoint(path: Path, net: torch.nn.Module, optimiser: torch.optim.Opt
         If it cannot be read.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        with open_file(path, WEIGHTS) as file:
+            content = torch.load(file, map_location=device, weights_only=True)
         net.load_state_dict(content["net"])
         optimiser.load_state_dict(content["optimiser"])
         measure, epoch, best = content["best"]

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from brainage_bids.bids.names import derivative_path, find_derivatives, with_prefix
+from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
-from brainage_bids.bids.tables import Table, is_missing, read_json_object, read_tsv
+from brainage_bids.bids.tables import read_json_object, read_tsv
 from brainage_bids.models.contract import check_image, contract_of_image
 from brainage_bids.models.features import CELL_MM, VolumeRatio, block_means, read_volumes, usable_ratios, volume_ratios
 from brainage_bids.models.image_contract import InputContract
@@ -148,15 +148,13 @@ def collect(
         prefix = f"{index + 1}:" if len(derivatives) > 1 else ""
         visits = visits_of(sessions)
         joined = load_phenotype(None, visits, [table])
-        groups = read_tsv(table) if group_column else None
-        if groups is not None and groups.column(group_column) is None:
-            raise BadConfiguration(f"The phenotype table {table} has no column {group_column!r}; check --group-column.")
+        group = column_of(table, group_column, "--group-column") if group_column else None
         for session, maps in sessions.items():
-            _add_session(gathered, root, session, maps, prefix, joined, exclude_flags, (groups, group_column))
+            _add_session(gathered, root, session, maps, prefix, joined, exclude_flags, group)
             done += 1
             if progress:
                 progress(done, total)
-        gathered.problems += joined.problems()
+        gathered.problems += [*joined.problems(), *joined.about(group)]
     return _as_data(gathered, names)
 
 
@@ -169,6 +167,20 @@ def _find_maps(root: Path) -> dict[Session, dict[str, Path]]:
     if not found:
         raise BadDataset(f"{root} holds no smoothed modulated maps; give the output folder of a finished participant run.")
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
+
+
+def column_of(path: Path, name: str, option: str) -> str:
+    """A column of a phenotype table by its name, whatever its case.
+
+    Raises
+    ------
+    BadConfiguration
+        If there is none.
+    """
+    found = read_tsv(path).column(name)
+    if found is None:
+        raise BadConfiguration(f"The phenotype table {path} has no column {name!r}; check {option}.")
+    return found
 
 
 def visits_of(sessions: Mapping[Session, object]) -> dict[str, list[str]]:
@@ -189,7 +201,7 @@ def _add_session(
     prefix: str,
     phenotype: Phenotype,
     exclude_flags: Sequence[str],
-    groups: tuple[Table | None, str | None],
+    group_column: str | None,
 ) -> None:
     """Read one session, or note why it is left out."""
     who = prefix + "_".join(filter(None, session))
@@ -218,7 +230,7 @@ def _add_session(
             "volumes": volumes,
             "sex": record.sex,
             "site": record.site,
-            "group": _group(*groups, session),
+            "group": phenotype.cells(*session).get(group_column) if group_column else None,
         }
     )
 
@@ -252,21 +264,6 @@ def _read_cells(gathered: _Gathered, label: str, path: Path) -> np.ndarray:
         gathered.contracts[label] = contract
     contract = gathered.contracts[label]
     return block_means(check_image(contract, path, "the maps of the other people"), contract.voxel_mm, CELL_MM)
-
-
-def _group(table: Table | None, column: str | None, session: Session) -> str | None:
-    """Cell of a column for a person, that of the visit before that of the person."""
-    if table is None or column is None:
-        return None
-    name = table.column(column)
-    person, visit = table.column("participant_id"), table.column("session_id")
-    if name is None or person is None:
-        return None
-    rows = [row for row in table.rows if with_prefix(row[person], "sub-") == session[0]]
-    if visit is not None and session[1] is not None:
-        own = [row for row in rows if not is_missing(row[visit]) and with_prefix(row[visit], "ses-") == session[1]]
-        rows = own or rows
-    return next((row[name] for row in rows if not is_missing(row[name])), None)
 
 
 def dataset_name(root: Path) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from brainage_bids.bids.columns import read_column
+from brainage_bids.bids.descriptions import entry
 from brainage_bids.bids.names import find_derivatives, with_prefix
-from brainage_bids.bids.phenotype import load_phenotype
-from brainage_bids.bids.tables import Table, is_missing, read_tsv
+from brainage_bids.bids.phenotype import Phenotype, load_phenotype
+from brainage_bids.bids.tables import read_tsv
 from brainage_bids.imaging.packing import box_of
 from brainage_bids.models.contract import contract_of_image
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
 from brainage_bids.records import BadConfiguration, BadDataset, UnusableInput
-from brainage_bids.training.collect import Session, dataset_name, reason_by_age, reason_by_quality, visits_of
+from brainage_bids.stats.comparisons import Cell
+from brainage_bids.training.collect import Session, column_of, dataset_name, reason_by_age, reason_by_quality, visits_of
 from brainage_bids.training.where import parse_where
 
 SKULL_STEPS = ("brain", "zscore")
@@ -139,7 +141,7 @@ class _Asked:
     """Who is wanted, and what is learned."""
 
     target: str | None
-    condition: Callable[[Mapping[str, str | None]], bool] | None
+    condition: Callable[[Mapping[str, Cell]], bool] | None
     group_column: str | None
     exclude_flags: tuple[str, ...]
 
@@ -149,27 +151,26 @@ def _gather(root: Path, path: Path, contract: InputContract, prefix: str, asked:
     found = _paths(root, contract)
     without = sorted({path.name for path in root.glob("sub-*") if path.is_dir()} - {person for person, _ in found})
     left_out += [(prefix + person, f"no image {contract.key}") for person in without]
-    joined, table = load_phenotype(None, visits_of(found), [path]), read_tsv(path)
-    for column in filter(None, (asked.target, asked.group_column)):
-        if table.column(column) is None:
-            raise BadConfiguration(f"The phenotype table {path} has no column {column!r}.")
-    cells = _Cells(table)
-    for session, image in found.items():
-        record, row = joined.record(*session), cells.of(session)
-        age = _number(row.get(table.column(asked.target))) if asked.target else record.age
-        reason = reason_by_age(record.flags) if not asked.target else None
+    joined = load_phenotype(None, visits_of(found), [path])
+    target = column_of(path, asked.target, "--target") if asked.target else None
+    group = column_of(path, asked.group_column, "--group-column") if asked.group_column else None
+    rows_of, doubtful = _rows(joined, list(found), read_tsv(path).columns, list(filter(None, (target,))))
+    for (session, image), row in zip(found.items(), rows_of, strict=True):
+        record = joined.record(*session)
+        age = row[target] if target else record.age
+        age = age if isinstance(age, float) else None
+        reason = reason_by_age(record.flags) if not target else None
         if reason is None and age is None:
-            reason = f"no number in {asked.target}"
+            reason = f"no number in {target}"
         if asked.condition is not None and not asked.condition(row):
             reason = "the condition does not hold"
         reason = reason or reason_by_quality(root, session, asked.exclude_flags)
         if reason is not None:
             left_out.append((prefix + "_".join(filter(None, session)), reason))
             continue
-        group = row.get(table.column(asked.group_column)) if asked.group_column else None
-        about = {"sex": record.sex, "site": record.site, "group": group}
+        about = {"sex": record.sex, "site": record.site, "group": joined.cells(*session).get(group) if group else None}
         rows.append({"participant": prefix + session[0], "session": session[1], "age": age, "path": image, **about})
-    return joined.problems()
+    return [*joined.problems(), *doubtful, *joined.about(group)]
 
 
 def _paths(root: Path, contract: InputContract) -> dict[Session, Path]:
@@ -180,31 +181,25 @@ def _paths(root: Path, contract: InputContract) -> dict[Session, Path]:
     return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
 
 
-class _Cells:
-    """Cells of a phenotype table by person and visit."""
-
-    def __init__(self, table: Table) -> None:
-        self._visit = table.column("session_id")
-        self._names = list(table.rows[0]) if table.rows else []
-        self._rows: dict[str, list] = {}
-        for row in table.rows:
-            self._rows.setdefault(with_prefix(row[table.column("participant_id")], "sub-"), []).append(row)
-
-    def of(self, session: Session) -> dict[str, str | None]:
-        """Every column; cells of the visit before those of the person, None where nothing is known."""
-        rows = self._rows.get(session[0], [])
-        if self._visit is not None and session[1] is not None:
-            own = [row for row in rows if not is_missing(row[self._visit]) and with_prefix(row[self._visit], "ses-") == session[1]]
-            rows = own or rows
-        return {name: next((row[name] for row in rows if not is_missing(row[name])), None) for name in self._names}
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = None if is_missing(text) else float(text or "")
-    except ValueError:
-        return None
-    return value if value is not None and math.isfinite(value) else None
+def _rows(
+    joined: Phenotype, sessions: Sequence[Session], columns: Sequence[str], told: Collection[str]
+) -> tuple[list[dict[str, Cell]], list[str]]:
+    """Every column at each session, as what all its cells together are, the age in years; and what is doubtful of those in `told`."""
+    texts = [joined.cells(*session) for session in sessions]
+    rows: list[dict[str, Cell]] = [{} for _ in texts]
+    problems = []
+    source = joined.user[0]
+    for name in columns:
+        values: list[Cell] = [row.get(name) for row in texts]
+        if name.lower() not in ("participant_id", "session_id"):
+            read = read_column(name, values, entry(source.described, name))
+            values, problems = read.values, problems + (read.problems if name in told else [])
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    if source.age is not None:
+        for row, session in zip(rows, sessions, strict=True):
+            row[source.age] = joined.record(*session).age
+    return rows, problems
 
 
 def _as_table(rows: list[dict], place: NetInput, names: Sequence[str], left_out, problems) -> ImageTable:

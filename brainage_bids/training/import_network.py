@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids import __version__
+from brainage_bids.files import WEIGHTS, read_bytes
 from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.card import Ages, Errors, Measure, ModelCard, Training, check_name
 from brainage_bids.models.foreign import mrinet_from_keras, read_keras, read_sfcn
@@ -104,7 +105,7 @@ def import_network(
     net, full = make_network(kind, [place.contract], place.steps, architecture)
     load_state(net, arrays)
     model = NetworkModel(kind, full, net.eval(), (place.contract,), place.steps, origin.sd)
-    digest = sha256_of_bytes(path.read_bytes())
+    digest = sha256_of_bytes(read_bytes(path, WEIGHTS))
     limits = (*about.limits, *_limits(place, path, digest))
     return write_network(out, model, lambda files: _card(kind, place, about, origin, limits, files), overwrite=overwrite)
 

@@ -96,11 +96,10 @@ def read_label_map(path: Path) -> LabelMap:
     """
     import nibabel as nib
 
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
-    except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"{path} cannot be read as a label map ({error}).") from error
+    from brainage_bids.bids.nifti import read_image
+
+    image = nib.as_closest_canonical(read_image(path))
+    raw = np.ascontiguousarray(np.asarray(image.dataobj), dtype=np.int32)
     table = code_table()
     if raw.ndim != 3 or raw.min() < 0 or raw.max() >= len(table) or not ((raw == 2).any() and (raw == 41).any()):
         raise UnusableInput(f"{path} is no label map of a whole head with FreeSurfer's codes (aseg).")

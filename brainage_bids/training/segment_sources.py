@@ -15,6 +15,7 @@ import torch
 
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sink import sink_json, write_atomic
+from brainage_bids.files import read_json
 from brainage_bids.imaging.transforms import read_forward
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.inputs import NetInput
@@ -280,7 +281,7 @@ def _pack_labels(
                 raise BadDataset(f"No labels can be trained on; the first: {reasons[0]}")
             refuse(reasons, allow_missing, "labels")
         sink_json({"left_out": reasons}, index)
-    reasons = {int(row): why for row, why in json.loads(index.read_text(encoding="utf-8"))["left_out"].items()}
+    reasons = {int(row): why for row, why in read_json(index)["left_out"].items()}
     refuse(reasons, allow_missing, "labels")
     return np.load(target, mmap_mode="r"), reasons
 
@@ -346,10 +347,7 @@ def warped_labels(aseg: Path, forward: Path, contract: InputContract) -> np.ndar
 
 
 def _read_codes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
+    from brainage_bids.bids.nifti import read_image
 
-    try:
-        image = nib.load(path)
-        return np.asarray(image.dataobj).astype(np.uint8), image.affine
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise UnusableInput(f"The labels {path} cannot be read ({error}).") from error
+    image = read_image(path)
+    return np.asarray(image.dataobj).astype(np.uint8), image.affine

@@ -14,6 +14,7 @@ import numpy as np
 
 from brainage_bids.bids.names import derivative_path, find_derivatives, with_prefix
 from brainage_bids.bids.phenotype import load_phenotype
+from brainage_bids.files import parse_json
 from brainage_bids.models.card import ModelCard, check_name
 from brainage_bids.models.features import read_volumes
 from brainage_bids.models.heads import read_heads
@@ -239,9 +240,7 @@ def sentence(calibration: Calibration, model: str) -> str:
 
 
 def _example(folder: ModelFolder) -> dict[str, float]:
-    import json
-
     try:
-        return {str(name): float(value) for name, value in json.loads(folder.read(EXAMPLE))["volumes"].items()}
+        return {str(name): float(value) for name, value in parse_json(folder.read(EXAMPLE))["volumes"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadConfiguration(f"The example of the model {folder.card.name} is not as it should be ({error!r}).") from error

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from brainage_bids.bids.tables import Table, is_missing, read_tsv
+from brainage_bids.bids.columns import decimal_comma
+from brainage_bids.bids.descriptions import entry
+from brainage_bids.bids.sources import known_cells
+from brainage_bids.bids.tables import Table, is_missing, read_json_object, read_tsv
+from brainage_bids.bids.units import age_unit, parse_age
 from brainage_bids.models.volumes import STRUCTURES, Structure, log_shares
 from brainage_bids.records import BadConfiguration, BadDataset
 
@@ -108,7 +112,8 @@ def read_volume_table(path: Path | str, *, leave_out: Collection[str] = ()) -> V
     BadDataset
         If fewer than 20 people are left.
     """
-    table = read_tsv(Path(path))
+    described, _ = read_json_object(Path(path).with_suffix(".json"))
+    table = known_cells(read_tsv(Path(path)), described)
     needed = ["participant_id", "age", *(column for columns in COLUMNS.values() for column in columns)]
     lacking = [name for name in needed if table.column(name) is None]
     if lacking:
@@ -116,21 +121,22 @@ def read_volume_table(path: Path | str, *, leave_out: Collection[str] = ()) -> V
     absent = sorted(set(leave_out) - {row["participant_id"] for row in table.rows})
     if absent:
         raise BadConfiguration(f"Not in the table {path} and so cannot be left out: {', '.join(absent)}.")
-    people = _people(table, set(leave_out))
+    people = _people(table, age_unit(entry(described, table.column("age"))), set(leave_out))
     if len(people.ages) < 20:
         raise BadDataset(f"The table {path} has {len(people.ages)} people who can be trained on; 20 are the least.")
     return _without_outliers(people)
 
 
-def _people(table: Table, leave_out: set[str]) -> VolumeTable:
+def _people(table: Table, unit: str | None, leave_out: set[str]) -> VolumeTable:
     """Everybody with an age and volumes above zero, each once."""
     repeated = {name for name, count in Counter(row["participant_id"] for row in table.rows).items() if count > 1}
-    sex, site = table.column("sex"), table.column("site")
+    sex, site, ages = table.column("sex"), table.column("site"), table.column("age")
+    comma = decimal_comma(row[ages] for row in table.rows)
     kept: list[tuple] = []
     left_out = []
     for row in table.rows:
         person = row["participant_id"]
-        age = _number(row["age"])
+        age = _years(row[ages].replace(",", ".") if comma else row[ages], unit)
         cells = {column: _number(row[column]) for columns in COLUMNS.values() for column in columns}
         volumes = {name: sum(cells[column] for column in columns) for name, columns in COLUMNS.items()}
         reasons = {
@@ -157,6 +163,15 @@ def _without_outliers(people: VolumeTable) -> VolumeTable:
     names = [*(structure.label for structure in STRUCTURES), "brain size"]
     left_out = [(people.participants[row], f"implausible: {names[int(np.argmax(far[row]))]}") for row in np.flatnonzero(far.any(axis=1))]
     return people.rows(~far.any(axis=1), left_out)
+
+
+def _years(text: str, unit: str | None) -> float:
+    """An age; NaN for a cell that is none, or but a bound, or where the unit is not known."""
+    try:
+        age = None if unit is None else parse_age(text, unit)
+    except ValueError:
+        return float("nan")
+    return float("nan") if age is None or age.censored else age.years
 
 
 def _number(text: str | None) -> float:

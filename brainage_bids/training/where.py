@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Mapping
 
 from brainage_bids.bids.tables import is_missing
 from brainage_bids.records import BadConfiguration
-
-_COMPARE: Mapping[type, Callable] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
+from brainage_bids.stats.comparisons import COMPARISONS, Cell, Choice, column_named, compare, constant, parse_query, shown
 
 
-def parse_where(text: str) -> Callable[[Mapping[str, str | None]], bool]:
+def parse_where(text: str) -> Callable[[Mapping[str, Cell]], bool]:
     """Turn a condition into a function of a row.
 
-    Columns are compared with numbers or quoted words by ``== != < <= > >= in``, joined by ``and``, ``or``, ``not``. A cell
-    that is missing, or no number where one is asked for, fulfils no comparison. Nothing of the text is executed.
+    Columns are compared with numbers or quoted words by ``== != < <= > >= in``, joined by ``and``, ``or``, ``not``; what that means for
+    cells of numbers and of codes, see `stats.comparisons.compare`. A cell that is missing fulfils no comparison. Nothing of the text is
+    executed.
 
     Parameters
     ----------
@@ -40,46 +32,50 @@ def parse_where(text: str) -> Callable[[Mapping[str, str | None]], bool]:
     True
     """
     try:
-        body = ast.parse(text.strip(), mode="eval").body
-        _check(body)
-    except (SyntaxError, ValueError) as error:
-        raise BadConfiguration(f"The condition {text!r} cannot be read; write for example: group == 'control' and age >= 20.") from error
-    return lambda row: _holds(body, row, text)
+        test = _test(parse_query(text), text)
+    except ValueError as error:
+        example = "write for example: group == 'control' and age >= 20"
+        raise BadConfiguration(f"The condition {shown(text)!r} cannot be read ({error}); {example}.") from error
+    return test
 
 
-def _check(node: ast.expr) -> None:
+def _test(node: ast.expr, text: str) -> Callable[[Mapping[str, Cell]], bool]:
+    """The condition below a node.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     if isinstance(node, ast.BoolOp):
-        for part in node.values:
-            _check(part)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        _check(node.operand)
-    elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and len(node.ops) == 1:
-        value = ast.literal_eval(node.comparators[0])
-        single = isinstance(value, (int, float, str)) and not isinstance(value, bool)
-        several = isinstance(value, (list, tuple, set)) and all(isinstance(item, str) for item in value)
-        if not (single and type(node.ops[0]) in _COMPARE) and not (several and isinstance(node.ops[0], (ast.In, ast.NotIn))):
-            raise ValueError
-    else:
-        raise ValueError
+        join, parts = all if isinstance(node.op, ast.And) else any, [_test(part, text) for part in node.values]
+        return lambda row: join(part(row) for part in parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = _test(node.operand, text)
+        return lambda row: not inner(row)
+    if not (isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and len(node.ops) == 1):
+        raise ValueError("there is a part that compares no column with a value")
+    name, how, right = node.left.id, type(node.ops[0]), node.comparators[0]
+    if how in (ast.In, ast.NotIn) and isinstance(right, ast.List | ast.Tuple | ast.Set):
+        choice = Choice.of(map(constant, right.elts))
+        return lambda row: (cell := _cell(row, name, text)) is not None and choice.has(cell) == (how is ast.In)
+    if how not in COMPARISONS:
+        raise ValueError("it has a comparison that is not known, or in without a list")
+    value = constant(right)
+    return lambda row: compare(how, _cell(row, name, text), value)
 
 
-def _holds(node: ast.expr, row: Mapping[str, str | None], text: str) -> bool:
-    if isinstance(node, ast.BoolOp):
-        join = all if isinstance(node.op, ast.And) else any
-        return join(_holds(part, row, text) for part in node.values)
-    if isinstance(node, ast.UnaryOp):
-        return not _holds(node.operand, row, text)
-    name = node.left.id
-    if name not in row:
-        raise BadConfiguration(f"The condition {text!r} asks for the column {name!r}, which the phenotype table does not have.")
-    cell, value = row[name], ast.literal_eval(node.comparators[0])
-    if is_missing(cell):
-        return False
-    if isinstance(value, (list, tuple, set)):
-        return (cell in value) == isinstance(node.ops[0], ast.In)
-    if isinstance(value, str):
-        return _COMPARE[type(node.ops[0])](cell, value)
-    try:
-        return _COMPARE[type(node.ops[0])](float(cell), value)
-    except ValueError:
-        return False
+def _cell(row: Mapping[str, Cell], name: str, text: str) -> Cell:
+    """The cell of a column.
+
+    Raises
+    ------
+    BadConfiguration
+        If there is no such column.
+    """
+    column = column_named(name, row)
+    if column is None:
+        said = f"The condition {shown(text)!r} asks for the column {shown(name)!r}"
+        raise BadConfiguration(f"{said}, which the phenotype table does not have.")
+    cell = row[column]
+    return None if isinstance(cell, str) and is_missing(cell) else cell

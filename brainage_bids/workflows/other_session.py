@@ -16,6 +16,7 @@ import numpy as np
 
 from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
 from brainage_bids.bids.sink import sidecar_path, sink_file, sink_image, sink_table, write_atomic
+from brainage_bids.files import read_json
 from brainage_bids.imaging.quality_other import LEAST_AGREEMENT
 from brainage_bids.imaging.scanfile import check_presence
 from brainage_bids.imaging.transforms import write_rigid
@@ -168,4 +169,4 @@ def _is_finished(outputs: dict[str, Output], sidecar: dict, plan, session: Sessi
 
 def _read_sidecar(table: Path) -> dict:
     path = sidecar_path(table)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sink import sidecar_path
+from brainage_bids.files import read_json
 from brainage_bids.imaging.scanfile import check_presence
 from brainage_bids.records import Session
 
-REVISION = 6
+REVISION = 7
 """Raised by one whenever the preprocessing gives other numbers; older outputs are then made anew."""
 
 TISSUES = ("GM", "WM", "CSF")
@@ -97,7 +98,7 @@ def stored_fingerprint(out_dir: Path, session: Session) -> str | None:
 def read_sidecar(out_dir: Path, session: Session) -> dict:
     """The sidecar of the preprocessed T1w; empty if it is not there."""
     path = sidecar_path(Output("preproc").path(out_dir, session))
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def discard(out_dir: Path, session: Session, stages: tuple[str, ...] = tuple(STAGES)) -> None:

@@ -176,3 +176,49 @@ def test_a_table_alone_is_enough(make_dataset):
     assert phenotype.record("sub-1", "ses-1").age == 30
     assert (phenotype.record("sub-1", "ses-2").age, phenotype.record("sub-1", "ses-2").flags) == (20, ("age_not_per_session",))
     assert phenotype.problems() == []
+
+
+def told(root, name="participants"):
+    return [problem for problem in load_phenotype(root, {"sub-01": ["ses-01", "ses-02"]}).problems() if problem.startswith((name, "sub-X"))]
+
+
+def test_visits_named_otherwise_are_joined_and_told(make_dataset):
+    people = {"sub-01": ["ses-01", "ses-02"]}
+    rows = table("session_id age", "1 30", "V2 35")
+    root = make_dataset({"participants.tsv": table("participant_id age", "1 30"), "sub-01/sub-01_sessions.tsv": rows})
+    phenotype = load_phenotype(root, people)
+    assert [(r.age, r.flags) for r in (phenotype.record("sub-01", visit) for visit in people["sub-01"])] == [(30, ()), (35, ())]
+    assert len(told(root)) == 2 and "(sub-1 for sub-01)" in told(root)[0] and "(ses-1 for ses-01, ses-V2 for ses-02)" in told(root)[1]
+
+
+def test_visits_of_another_name_are_told_and_not_guessed(make_dataset):
+    root = make_dataset({"participants.tsv": table("participant_id session_id age", "sub-01 baseline 30", "sub-01 later 35")})
+    phenotype = load_phenotype(root, {"sub-01": ["ses-01", "ses-02"]})
+    assert phenotype.record("sub-01", "ses-01").flags == ("age_missing",)
+    assert "fit no session on disk (sub-01 has ses-baseline, ses-later in it, the dataset has ses-01, ses-02)" in told(root)[0]
+
+
+def test_a_table_of_nobody_is_named(make_dataset):
+    content = {"participants.tsv": table("participant_id age", "sub-01 30"), "phenotype/blood.tsv": table("participant_id x", "A7 1")}
+    (sentence,) = told(make_dataset(content), "phenotype")
+    assert sentence == "phenotype/blood.tsv has a row for none of the 1 participant(s) (it has sub-A7; the dataset sub-01)."
+
+
+@pytest.mark.parametrize("words", [{"Levels": {"99": "missing"}}, {"MissingValues": [99]}, {"Description": "Years (99 = not known)"}])
+def test_codes_that_the_json_declares_missing_are(make_dataset, words):
+    root = make_dataset({"participants.tsv": table("participant_id age", "sub-1 99.0", "sub-2 30"), "participants.json": {"age": words}})
+    phenotype = load_phenotype(root, {"sub-1": [], "sub-2": []})
+    assert [phenotype.record(f"sub-{i}", None).age for i in (1, 2)] == [None, 30] and phenotype.problems() == []
+
+
+def test_ages_with_a_decimal_comma(make_dataset):
+    root = make_dataset({"participants.tsv": table("participant_id age", "sub-1 38,5", "sub-2 40")})
+    phenotype = load_phenotype(root, {"sub-1": [], "sub-2": []})
+    assert [phenotype.record(f"sub-{i}", None).age for i in (1, 2)] == [38.5, 40] and phenotype.problems() == []
+
+
+def test_a_site_may_be_called_na(make_dataset):
+    root = make_dataset({"participants.tsv": table("participant_id age site", "sub-1 30 NA", "sub-2 31 MI", "sub-3 32 n/a")})
+    phenotype = load_phenotype(root, {f"sub-{i}": [] for i in (1, 2, 3)})
+    assert [phenotype.record(f"sub-{i}", None).site for i in (1, 2, 3)] == ["NA", "MI", None]
+    assert "1 value(s) 'NA'" in phenotype.problems()[0]

@@ -2,14 +2,15 @@ import json
 
 import pytest
 
-from brainage_bids.bids.tables import Inheritance, read_json_object, read_tsv
+from brainage_bids.bids.tables import Inheritance, is_missing, is_no_value, read_json_object, read_tsv
 
 ROWS = ({"participant_id": "sub-1", "site": "Zürich"}, {"participant_id": "sub-2", "site": "n/a"})
 
 
 @pytest.mark.parametrize(
     ("encoding", "mark", "problems"),
-    [("utf-8", b"", 0), ("utf-8", b"\xef\xbb\xbf", 0), ("latin-1", b"", 1), ("utf-16", b"", 1)],
+    [("utf-8", b"", 0), ("utf-8", b"\xef\xbb\xbf", 0)]
+    + [(name, b"", 1) for name in ("latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32")],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_any_encoding_and_line_end(tmp_path, encoding, mark, problems, end):
@@ -26,6 +27,36 @@ def test_cells_stay_text(tmp_path):
     assert table.rows[0] == {"a": '<script>alert("1")</script>', "b": "=cmd()", "c": "quoted"}
     assert table.rows[1] == {"a": "x", "b": "007", "c": "n/a"} and len(table.rows) == 3
     assert "2 row(s)" in table.problems[0]
+
+
+def test_quotes_hold_tabs_line_breaks_and_quotes(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text('a\tb\n"one\ttwo"\t"three\r\nfour"\n"say ""x"""\t5" tall\n"open\t6\n7\t"also open\n\u200bx\ufeff\t y \n', newline="")
+    assert [tuple(row[name] for name in "ab") for row in read_tsv(path).rows] == [
+        ("one\ttwo", "three\r\nfour"), ('say "x"', '5" tall'), ('"open', "6"), ("7", '"also open'), ("x", "y"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "separator"), [("participant_id;age\n1;30,5\n2;31\n", ";"), ('participant_id,age\n1,"30"\n2,31\n', ",")])
+def test_other_separators_are_read_and_told(tmp_path, text, separator):
+    path = tmp_path / "t.tsv"
+    path.write_text(text)
+    table = read_tsv(path)
+    assert table.columns == ("participant_id", "age") and table.rows[1]["age"] == "31" and repr(separator) in table.problems[0]
+    path.write_text("remark\na, b\nc\n")
+    assert read_tsv(path).rows == ({"remark": "a, b"}, {"remark": "c"}) and not read_tsv(path).problems
+
+
+def test_lines_that_end_with_a_tab_have_no_further_column(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("a\tb\t\n1\t2\t\n3\t4\n")
+    table = read_tsv(path)
+    assert table.columns == ("a", "b") and table.rows[1] == {"a": "3", "b": "4"} and table.problems == ()
+
+
+def test_only_na_is_missing_where_words_are_values():
+    assert [is_missing(text) for text in ("n/a", " N/A ", "", None)] == [True] * 4
+    assert [is_missing(text) or not is_no_value(text) for text in ("NA", "none", "nan", "null", "-", "?")] == [False] * 6
 
 
 def test_columns_are_found_whatever_their_case(tmp_path):

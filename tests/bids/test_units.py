@@ -21,6 +21,12 @@ from brainage_bids.bids.units import Age, age_unit, is_code, parse_age, parse_se
         ("n/a", "years", None),
         ("", "years", None),
         ("NaN", "years", None),
+        ("none", "years", None),
+        ("P30Y", "months", Age(30.0)),
+        ("P360M", "years", Age(30.0)),
+        ("p2y6m", "years", Age(2.5)),
+        ("2 years 6 months", "years", Age(2.5)),
+        ("34y6m", "years", Age(34.5)),
         (None, "years", None),
     ],
 )
@@ -29,7 +35,8 @@ def test_ages_that_can_be_read(text, unit, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["12-15", "thirty", "-3", "38,5", "inf", "999", "5 apples", "<script>", "1e2", "20; 30", "--", "2020-01-01"]
+    "text",
+    ["12-15", "thirty", "-3", "38,5", "inf", "999", "5 apples", "<script>", "1e2", "20; 30", "--", "2020-01-01", "P", "6 months 2 years"],
 )
 def test_ages_that_cannot(text):
     with pytest.raises(ValueError, match="is no"):
@@ -58,6 +65,31 @@ def test_units_agree_on_the_length_of_a_life(years):
         ({"Units": "gestational weeks"}, None),
         ({"Units": "parsec"}, None),
         ({"Units": "years and months"}, None),
+        ({"Units": "mo"}, "months"),
+        ({"Units": "yr"}, "years"),
+        ({"UNITS ": "months"}, "months"),
+        ({"Units": ["months"]}, "months"),
+        ({"Units": ["years", "months"]}, None),
+        ({"Units": "P1M"}, "months"),
+        ({"Units": "weeks of gestation"}, None),
+        ({"Units": "weeks", "Description": "Postmenstrual age"}, None),
+        ({"Units": "years", "Description": "age in months"}, None),
+        ({"Units": "years", "Description": "Age in years (months for infants)"}, None),
+        ({"Units": "years", "Description": "Age; gestational age stands in column ga"}, "years"),
+        ({"Units": "n/a", "Description": "months"}, "months"),
+        ({"Description": "age of the child in months"}, "months"),
+        ({"Description": "Age (in months)"}, "months"),
+        ({"Description": "Number of days since birth"}, "days"),
+        ({"Description": "Age in weeks"}, "weeks"),
+        ({"Description": "Alter in Monaten"}, "months"),
+        ({"LongName": "Age (months)"}, "months"),
+        ({"LongName": "age_in_months"}, "months"),
+        ({"Description": "postmenstrual age at scan in weeks"}, None),
+        ({"Description": "Age in years (months for infants)"}, None),
+        ({"Description": "age at MRI; scans were 12 months apart"}, None),
+        ({"Description": "age in years at the day of the scan"}, "years"),
+        ({"Description": "Age in years at the first scan (6 months after injury)"}, "years"),
+        ("in months", "months"),
     ],
 )
 def test_units_of_ages(description, unit):
@@ -81,6 +113,9 @@ def test_units_of_ages(description, unit):
         ("o", None, None),
         ("Other", None, None),
         ("9", {"9": "n/a"}, None),
+        ("9", {"9": "Missing"}, None),
+        ("1", ["0 = female", "1 = male"], "M"),
+        ("none", None, None),
     ],
 )
 def test_sexes_that_can_be_read(text, levels, expected):

@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,49 @@ def test_as_many_run_at_once_as_asked_for_and_sigterm_ends_them(settings):
         run_all(replace(settings, nprocs=2), *names)
     assert [sign.exists() for sign in signs] == [True, True, False]
     assert not any(alive(int(sign.read_text())) for sign in signs[:2])
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from brainage_bids.bids.inventory import Inventory
+from brainage_bids.cli import children
+from brainage_bids.records import Participant, Session
+from brainage_bids.settings import Settings
+settings, name = Settings.from_mapping(json.loads(sys.argv[1]), "the test"), sys.argv[2]
+run_dir = Path(settings.out_dir) / "logs" / "run"
+run_dir.mkdir(parents=True, exist_ok=True)
+inventory = Inventory(Path(settings.bids_dir), (Participant(name, (Session(name, None, {}, age=41.25, sex="F"),)),))
+children.run_all(inventory, settings, run_dir)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_end_of_a_run_leaves_ages_in_the_scratch_folder(settings, how, tmp_path):
+    name, scratch = "sub-1Xsleeps", Path(settings.work_dir)
+    sign = Path(settings.out_dir) / f"{name}.pid"
+    with open(tmp_path / "said", "wb") as output:
+        run = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(asdict(settings)), name], stdout=output, stderr=output)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not written(sign):
+        time.sleep(0.05)
+    during = [path for path in scratch.rglob("*") if path.is_file()]
+    run.send_signal(how)
+    assert run.wait(60) != 0
+    assert sign.exists() and during == [] and not [path for path in scratch.rglob("*") if path.is_file()]
+    assert [outcome.done for outcome in run_all(settings, "sub-1Xfine")] == [True]
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the open files of a process are looked at")
+def test_a_task_has_no_name_and_is_for_its_owner_alone(settings):
+    with children._written({"age": 41.25}, settings) as file:
+        status = os.fstat(file.fileno())
+        assert (status.st_nlink, stat.S_IMODE(status.st_mode) & 0o077) == (0, 0)
+        assert not list(Path(settings.work_dir).iterdir())
+    before = os.listdir("/proc/self/fd")
+    run_all(settings, "sub-1Xfine", "sub-2Xexits")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def written(sign):

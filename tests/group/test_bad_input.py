@@ -1,6 +1,7 @@
 """Bad input by the command line: one clear sentence, what can still be done is done, and the exit code says which it was."""
 
 import csv
+import os
 import shutil
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_outputs_of_different_versions(copy, ran):
 
 def test_formulas_that_cannot_be_used_are_all_told_and_the_others_fitted(copy, ran):
     code, said, problems = ran(copy, "--formula", "pad ~ age + nope", "pad ~ nfl*1e400", "pad ~ nfl")
-    assert code == 78 and "names 'nope', which is no column" in said and "'pad ~ nfl*1e400' cannot be fitted" in problems
+    assert code == 78 and "names 'nope', which is no column" in said and "'pad ~ nfl*1e400' cannot be read" in problems
     assert {row["formula"] for row in rows_of(copy.out / "group" / "pad_models.tsv")} == {"pad ~ nfl"} and done(copy, "accuracy")
 
 
@@ -238,3 +239,20 @@ def test_random_garbage_in_tables_never_ends_in_an_error_of_ours(copy, ran):
         rewrite(path, spoil)
     code, _, _ = ran(copy)
     assert code == 0 and done(copy, "accuracy")
+
+
+@pytest.mark.parametrize("content", [None, "[" * 100_000, '{"a": "\\ud800", "b": ' + "9" * 5000 + "}"])
+def test_outputs_that_cannot_be_read_to_the_end(copy, ran, content):
+    tables = sorted(copy.out.glob("sub-*/**/*_brainage.tsv"))[:2]
+    others = [copy.raw / "participants.json", copy.out / "logs" / "failures" / "sub-000.json", *copy.out.glob("sub-*/**/*_T1w.json")]
+    for path in [*tables, *others]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if content is None:
+            os.mkfifo(path)  # whoever opens it as a file waits for ever
+        else:
+            path.write_text(content)
+    code, _, problems = ran(copy)
+    assert code == 0 and done(copy)
+    assert "sub-000.json" in problems and "participants.json" in problems
+    assert content is not None or all(path.name in problems for path in tables)

@@ -5,6 +5,7 @@ import pytest
 
 from brainage_bids.bids.sink import sink_json, sink_text
 from brainage_bids.group.cohort import read_cohort
+from brainage_bids.group.described import described
 from brainage_bids.group.run import run_group
 from brainage_bids.records import BadConfiguration, BadDataset
 
@@ -164,3 +165,51 @@ def test_group_brainage_describes_every_column(finished, with_reference):
     assert {row["bias_method"] for row in rows} == {"linear"} and len(
         {(row["participant_id"], row["session_id"], row["model"]) for row in rows}
     ) == 360
+
+
+def coded(study, **columns):
+    """Twelve people with further columns, whose cells are functions of their number."""
+    for number in range(12):
+        study.add(f"sub-{number:02d}", (30.0 + number, {"m": 35.0}), **{name: cell(number) for name, cell in columns.items()})
+    return study.finish()
+
+
+def test_codes_keep_their_text_and_compare_as_numbers(study):
+    coded(study, site=lambda i: f"0{i % 3}", group=lambda i: f"{i % 2}.0", batch=lambda i: f"00{i % 3}")
+    cohort = read_cohort(study.settings(where="site != '02' and group == '1.0' and batch == 1", reference="site == 1"))
+    assert cohort.table["participant_id"].tolist() == ["sub-01", "sub-07"] and cohort.table["reference"].all()
+    assert set(cohort.everyone["group"]) == {"0.0", "1.0"} and set(cohort.everyone["batch"]) == {"000", "001", "002"}
+
+
+def test_a_group_called_none_takes_part_and_is_told(study):
+    coded(study, group=lambda i: ["none", "MCI", "AD"][i % 3])
+    cohort = read_cohort(study.settings(where="group == 'none'"))
+    assert len(cohort.table) == 4 and any("4 value(s) 'none'" in said for said in cohort.problems)
+
+
+def test_numbers_are_read_as_they_are_written_and_declared(study):
+    coded(study, marker=lambda i: f"{i},5", bmi=lambda i: -9999 if i < 2 else i, ApoE=lambda i: i % 3, dose=lambda i: f"{i} mg")
+    levels = {"bmi": {"Levels": {"-9999": "missing"}}, "ApoE": {"Levels": {"0": "none", "1": "one", "2": "two"}}}
+    sink_json(levels, study.raw / "participants.json")
+    cohort = read_cohort(study.settings())
+    assert cohort.numeric() == ["marker", "bmi", "ApoE", "dose"] and cohort.table["bmi"].notna().sum() == 10
+    assert cohort.table["marker"].tolist() == [number + 0.5 for number in range(12)] and cohort.problems == []
+
+
+def test_the_number_of_alleles_gives_the_carriers(study):
+    for number in range(40):
+        person = {"group": "AD" if number % 2 else "control", "ApoE": number // 2 % 3, "iron": (number * 7) % 11}
+        study.add(f"sub-{number:02d}", (30.0 + number, {"m": 35.0 + number}), **person)
+    study.finish()
+    sink_json({"ApoE": {"Levels": {"0": "none", "1": "one", "2": "two"}}}, study.raw / "participants.json")
+    tables = {result.name: result.rows for result in described(read_cohort(study.settings()))}
+    assert {row["covariates"] for row in tables["groups_phenotype"] if row["column"] == "iron"} == {"age, carrier"}
+
+
+def test_people_whose_zeros_were_lost_are_nobody_new(study):
+    study.add("sub-01", (30.0, {"m": 35.0}))
+    study.people[0]["participant_id"] = "1"
+    study.finish(blood=[{"participant_id": "9", "nfl": 2}])
+    cohort = read_cohort(study.settings())
+    assert cohort.missing == [] and cohort.table["pad"].tolist() == [5.0]
+    assert any(said.startswith("phenotype/blood.tsv has a row for none of the 1") for said in cohort.problems)

@@ -42,3 +42,9 @@ def test_made_groups_are_compared(study):
     cohort = read_cohort(study.settings(groups=("old=age > 60", "young=age < 40")))
     (row,) = [row for row in next(r for r in compared_groups(cohort) if r.name == "groups_means").rows if row["variable"] == "pad"]
     assert (row["first"], row["second"], row["n_first"], row["n_second"]) == ("old", "young", 6, 7)
+
+
+def test_ratings_that_are_no_numbers_are_refused():
+    table = {"participant_id": ["a", "b"], "session_id": [None, None], "age": [60, 70], "cdr": ["0", "mild"]}
+    with pytest.raises(BadConfiguration, match="needs ratings that are numbers.*'cdr'"):
+        made_groups(["cdr"], table, 2)

@@ -65,6 +65,6 @@ def test_tables_are_described_by_their_own_sidecars(layout):
 
 def test_columns_called_like_entities_are_kept_under_another_name(outputs):
     header = (outputs.out / "group_brainage.tsv").read_text().splitlines()[0].split("\t")
-    assert {"participants_session", "participants_suffix"} <= set(header) and not {"session", "suffix"} & set(header)
+    assert {"phenotype_session", "phenotype_suffix"} <= set(header) and not {"session", "suffix"} & set(header)
     problems = (outputs.out / "group" / "problems.tsv").read_text()
-    assert "'participants_session'" in problems
+    assert "'session' is phenotype_session" in problems

@@ -262,3 +262,20 @@ def test_real_scans_agree_with_nibabels_canonical_form(name, shape):
     assert conformed.image.shape == shape and conformed.flags == () and conformed.notes == ()
     np.testing.assert_allclose(conformed.image.affine, expected.affine, atol=1e-3)
     np.testing.assert_allclose(np.asanyarray(conformed.image.dataobj), expected.get_fdata(dtype=np.float32), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "float64"])
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_values_stored_far_from_zero_come_back_to_their_last_digit(tmp_path, dtype, slope):
+    """2^30 + 1 is no float32: read as one before the intercept is added, intensities would go in steps of 64."""
+    far = 2**30
+    data = np.rint(head()).astype("int64")
+    turned = AFFINE[:, [1, 2, 0, 3]]  # axes in another order than conforming gives
+    image = nib.Nifti1Image((data + far).astype(dtype), turned, dtype=np.dtype(dtype))
+    content = bytearray(image.to_bytes())
+    content[112:120] = np.array([slope, -far * slope], "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    read = conform(load_scan(tmp_path / "a.nii")).image.get_fdata(dtype=np.float32)
+    plain = conform(made((data * slope).astype(np.float32), turned)).image
+    assert plain.shape != SHAPE
+    np.testing.assert_array_equal(read, plain.get_fdata(dtype=np.float32))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainage_bids.imaging.transforms import read_affine, read_transforms, write_transforms
+from brainage_bids.imaging.transforms import read_forward, read_transforms, write_transforms
 from brainage_bids.imaging.warps import WARP_GRID, SpatialMap, grid_points, invert_displacement
 
 FLIP = np.array([-1.0, -1.0, 1.0])
@@ -31,11 +31,13 @@ def test_simpleitk_agrees_with_our_points(spatial_map, tmp_path):
     np.testing.assert_allclose(back, points, atol=0.05)
 
 
-def test_the_affine_alone_can_be_read(spatial_map, tmp_path):
+def test_the_forward_transform_alone_can_be_read(spatial_map, tmp_path):
     write_transforms(spatial_map, tmp_path / "f.h5", tmp_path / "i.h5")
-    np.testing.assert_allclose(read_affine(tmp_path / "f.h5"), spatial_map.affine, atol=1e-12)
-    with pytest.raises(ValueError, match="not with an affine"):
-        read_affine(tmp_path / "i.h5")
+    alone = read_forward(tmp_path / "f.h5")
+    np.testing.assert_allclose(alone.affine, spatial_map.affine, atol=1e-12)
+    np.testing.assert_allclose(alone.displacement, spatial_map.displacement, atol=1e-3)
+    with pytest.raises(ValueError):
+        read_forward(tmp_path / "i.h5")
 
 
 def test_round_trip_keeps_a_micrometre_and_repeats_exactly(spatial_map, tmp_path):

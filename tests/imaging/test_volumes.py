@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from brainage_bids.imaging.volumes import TEMPLATE_CRANIUM_MM3, Region, intracranial_estimate, read_regions, region_volumes, tissue_volumes
+from brainage_bids.imaging.modulate import jacobian_determinant
+from brainage_bids.imaging.volumes import INSIDE_SHARE, Region, intracranial_estimate, read_regions, region_volumes, tissue_volumes
+from brainage_bids.imaging.warps import WARP_GRID
 
 CODES = (2, 41, 3, 42, 4, 43, 5, 44, 7, 46, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 14, 15, 16, 17, 53, 18, 54, 24, 26, 58, 28, 60)
 
@@ -66,9 +68,25 @@ def test_codes_without_a_name_are_not_dropped_in_silence():
 
 def test_the_intracranial_estimate_scales_with_volume_and_not_with_place_or_mirroring():
     affine = np.array([[0.9, 0.1, 0, 5], [0, 0.8, 0, -3], [0, 0, 1.1, 0], [0, 0, 0, 1.0]])
-    assert intracranial_estimate(np.eye(4)) == TEMPLATE_CRANIUM_MM3
-    assert intracranial_estimate(affine) == pytest.approx(TEMPLATE_CRANIUM_MM3 * 0.9 * 0.8 * 1.1)
-    assert intracranial_estimate(np.diag([-1.0, 1, 1, 1]) @ affine) == pytest.approx(intracranial_estimate(affine))
+    inside = np.random.default_rng(0).random((6, 7, 8)).astype(np.float32)
+    none = np.ones_like(inside)
+    plain = intracranial_estimate(inside, none, np.eye(4))
+    assert plain == pytest.approx(inside.sum() * 1.5**3 / INSIDE_SHARE)
+    assert intracranial_estimate(inside, none, affine) == pytest.approx(plain * 0.9 * 0.8 * 1.1)
+    assert intracranial_estimate(inside, none, np.diag([-1.0, 1, 1, 1]) @ affine) == pytest.approx(plain * 0.9 * 0.8 * 1.1)
+
+
+def test_the_intracranial_estimate_is_the_same_however_a_map_is_split_into_affine_and_warp():
+    """One head, one map: the affine takes 3 % more, the warp 3 % less."""
+    grid = WARP_GRID.affine
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in WARP_GRID.shape), indexing="ij"), axis=-1) @ grid[:3, :3].T + grid[:3, 3]
+    inside = (np.linalg.norm(points - [0, -18, 10], axis=-1) < 60).astype(np.float32)
+    estimates = []
+    for share in (1.0, 1.01):
+        displacement = (points / share - points).astype(np.float32)
+        estimates.append(intracranial_estimate(inside, jacobian_determinant(displacement, grid), np.diag([0.9 * share] * 3 + [1])))
+    assert estimates[1] == pytest.approx(estimates[0], rel=1e-4)
+    assert estimates[0] == pytest.approx(4 / 3 * np.pi * 54**3 / INSIDE_SHARE, rel=0.01)
 
 
 @pytest.mark.parametrize("labels", [np.ones((2, 2, 2)), np.full((2, 2, 2), -1)])

@@ -59,6 +59,16 @@ def test_a_mask_on_another_grid_is_refused_by_name(prep, tmp_path):
         adopt(tmp_path, inputs)
 
 
+def test_a_mask_that_lies_nowhere_is_refused_by_name(prep, tmp_path):
+    inputs, _ = prep
+    image = nib.Nifti1Image(np.asarray(nib.load(inputs["mask"]).dataobj), LAS)
+    image.header["srow_x"] = np.nan
+    with open(inputs["mask"], "wb") as file:
+        file.write(image.header.binaryblock + bytes(4) + np.asarray(image.dataobj).tobytes(order="F"))
+    with pytest.raises(UnusableInput, match="mask.nii.gz is not on the grid"):
+        adopt(tmp_path, inputs)
+
+
 def test_what_we_find_stays_inside_the_mask(prep, tmp_path):
     inputs, tissue = prep
     mask = nib.Nifti1Image((tissue == 2).astype("u1"), LAS)

@@ -2,6 +2,7 @@ import tomllib
 from dataclasses import replace
 
 import pytest
+import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,35 @@ def test_has_the_fields_that_bids_md_names(card):
     assert content["errors"]["mae"] == {"value": 6.5, "low": 5.0, "high": 8.0}
     assert content["files"]["weights.safetensors"] == "a" * 64
     assert {"licence", "citation"} <= set(content)
+
+
+def places(content, path=()):
+    """Where something stands in a card."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content[:2]) if isinstance(content, list) else ()
+    for key, value in inside:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+scalars = st.one_of(
+    text, st.booleans(), st.integers(), st.sampled_from([2**63, 10**400]), st.floats(), st.dates(), st.times(), st.datetimes()
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200, deadline=None)
+@given(data=st.data(), value=values, beside=st.booleans())
+def test_any_value_in_any_place_is_read_or_refused(card, tmp_path, data, value, beside):
+    content = card_to_toml(replace(card, errors=replace(card.errors, mae_guess=Measure(7.2, 6.0, 8.0), p_guess=0.5)))
+    place = data.draw(st.sampled_from(list(places(content))))
+    put(content, value, *place[:-1], "another" if beside and isinstance(place[-1], str) else place[-1])
+    (tmp_path / "model.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
+    try:
+        found = read_card(tmp_path / "model.toml")
+    except BadConfiguration:
+        return
+    assert card_from_toml(tomllib.loads(card_text(found))) == found
+    assert describe_errors(found)
 
 
 def without(content, *path):

@@ -275,3 +275,35 @@ def test_files_that_are_no_mrinet(tmp_path, keras_net):
         mrinet_from_keras(layers, (20, 12, 11))
     with pytest.raises(BadConfiguration, match="not the layers of a mrinet"):
         mrinet_from_keras(layers[:-1], SHAPE)
+
+
+def links(file, place):
+    file["conv3d/kernel:0"] = h5py.ExternalLink(str(place), "/x")
+
+
+def a_circle(file, _):
+    file.create_group("a")["b"] = file["/"]
+
+
+def elsewhere(file, place):
+    file.create_dataset("conv3d/kernel:0", (1, 1, 1, 1), "f4", external=[(str(place), 0, 4)])
+
+
+def virtual(file, place):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource(str(place), "x", (4,))
+    file.create_virtual_dataset("conv3d/kernel:0", layout)
+
+
+def terabytes(file, _):
+    file.create_dataset("dense/kernel:0", (10**6, 10**6), "f4", chunks=(1000, 1000))
+    file.create_dataset("dense/bias:0", (10**6,), "f4")
+
+
+@pytest.mark.parametrize("make", [links, a_circle, elsewhere, virtual, terabytes])
+def test_nothing_outside_of_a_keras_file_is_opened_and_nothing_endless_read(tmp_path, make):
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        make(file, tmp_path / "pipe")
+    with pytest.raises(BadConfiguration, match="cannot be read as HDF5 of Keras"):
+        read_keras(tmp_path / "x.h5")

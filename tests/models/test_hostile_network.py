@@ -1,11 +1,14 @@
 """Model folders of a network that were damaged, or made to do harm, with check sums that fit."""
 
+import contextlib
 import json
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load
 
 from brainage_bids.models import load_model
@@ -45,12 +48,22 @@ def poisoned(content):
     return pack_arrays(arrays)
 
 
+def header(offsets, length):
+    """A safetensors file of arrays of two numbers at these places in `length` bytes."""
+    text = json.dumps({name: {"dtype": "F32", "shape": [2], "data_offsets": place} for name, place in offsets.items()}).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(length)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda _: pickle.dumps(Evil()), "is no safetensors file"),
         (lambda content: content[:200], "is no safetensors file"),
         (lambda content: b"", "is no safetensors file"),
+        (lambda content: header({"a": [0, 8], "b": [4, 12]}, 12), "is no safetensors file"),
+        (lambda content: header({"a": [0, 2**62]}, 8), "is no safetensors file"),
+        (lambda content: header({"a": [8, 0]}, 8), "is no safetensors file"),
+        (lambda content: (100_000).to_bytes(8, "little") + b"[" * 100_000, "is no safetensors file"),
         (lambda content: (2**62).to_bytes(8, "little") + b"{}", "is no safetensors file"),
         (poisoned, "hold numbers that cannot be used"),
     ],
@@ -87,6 +100,43 @@ def test_heads(folder, change, sentence):
     change(heads)
     with pytest.raises(BadConfiguration, match=sentence):
         load_model(with_file(folder, "heads.json", json.dumps(heads).encode()))
+
+
+odd = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from([-1, 0, 2**62, 10**30, 10**400, 1e400, float("nan"), "", "x", "\0", 0.5])
+    | st.text(max_size=3)
+)
+values = st.recursive(
+    odd, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3), max_leaves=5
+)
+
+
+def places(content, path=()):
+    """Where something stands in a JSON file."""
+    inside = content.items() if isinstance(content, dict) else enumerate(content[:2]) if isinstance(content, list) else ()
+    for key, value in inside:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None)
+@given(data=st.data(), value=values)
+def test_any_value_in_any_place_of_the_heads_is_read_or_refused(folder, data, value):
+    text = folder.path / "whole.json"
+    if not text.exists():
+        text.write_bytes((folder.path / "heads.json").read_bytes())
+    heads = json.loads(text.read_bytes())
+    *above, last = data.draw(st.sampled_from(list(places(heads))))
+    inner = heads
+    for key in above:
+        inner = inner[key]
+    inner[last] = value
+    changed = with_file(folder, "heads.json", json.dumps(heads).encode())
+    for look in (load_model, describe_network):
+        with contextlib.suppress(BadConfiguration):
+            look(changed)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"[" * 100_000, b"\xff"])

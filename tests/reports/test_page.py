@@ -110,7 +110,7 @@ def test_a_reader_finds_the_brain_age_and_its_uncertainty(write, full):
     for words in (
         "41.3 years", "95 % interval 27.8 to 54.8", "standard deviation 6.9", "Gap (brain age − age) +2.5 years", "inside the interval",
         "not shown to be better", "p = 0.21", "bids:raw:sub-01/anat/sub-01_T1w.nii.gz", "only T1w", "Signal-to-noise ratio", "1433 mL",
-        "800 to 2100", "5 mm", "The voxels are larger than 2 mm in one direction", "no age is recorded for this session",
+        "800 to 2100", "5 mm", "The voxels are larger than 1.7 mm in one direction", "no age is recorded for this session",
         "The step “brain mask” failed.", "No brain was found in x.nii.gz; look at it.", "give the same command again", "Traceback: x",
         "brainage_bids 1.2.3", 'name = "é <b>"', "The skull had been removed before", "Session 3", "Grey matter 700 58 %",
     ):  # fmt: skip

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -156,6 +157,19 @@ def test_some_rows_of_a_pack_are_not_copied(people):
     np.testing.assert_array_equal(some.mean_cells([1]), cache.mean_cells([2]))
     assert some.similarity_limit([0, 1]) == cache.similarity_limit([4, 2])
     assert some.name not in (cache.name, cache.keep([4, 1]).name) and cache.keep(range(5)) is cache
+
+
+def test_tables_are_read_as_they_were_meant(people):
+    root, _ = people
+    lines = [f"{row}\t{240 + 12 * row}\t0{row % 2}\t{row},5\tnone" for row in range(4)] + ["sub-4\t-9\t01\t4,5\tAD"]
+    (root / "p.tsv").write_text("\n".join(["participant_id\tage\tcode\tscore\tgroup", *lines]) + "\n")
+    words = {"Description": "age in months", "Levels": {"-9": "not known"}}
+    (root / "p.json").write_text(json.dumps({"age": words}))
+    found = find_images([root / "out"], [root / "p.tsv"], net_input("resnet"), group_column="group", where="age >= 21 and code != '00'")
+    assert (found.participants, found.ages.tolist(), found.groups) == (("sub-1", "sub-3"), [21.0, 23.0], ("none", "none"))
+    assert any("'none'" in said for said in found.problems)
+    scores = find_images([root / "out"], [root / "p.tsv"], net_input("resnet"), target="score", where="code == 1")
+    assert (scores.participants, scores.ages.tolist()) == (("sub-1", "sub-3", "sub-4"), [1.5, 3.5, 4.5])
 
 
 def test_similarity_limit(people):

@@ -85,6 +85,18 @@ def test_later_session_without_its_own_age_is_left_out(written, make_files):
     assert data.left_out == (("sub-50_ses-2", "no age for this session"),)
 
 
+def test_groups_are_read_as_they_are_written(written):
+    root, table = written
+    lines = [line.split("\t") for line in table.read_text().splitlines()]
+    groups = ["none", "Control", "control", "007"]
+    rows = [[cells[0].replace("sub-0", "sub-"), *cells[1:4], groups[place % 4]] for place, cells in enumerate(lines[1:])]
+    table.write_text("\n".join("\t".join(cells) for cells in [lines[0], *rows]) + "\n")
+    data = collect([root], [table], group_column="group")
+    assert data.n_people == 14 and set(data.groups) == set(groups)
+    said = " ".join(data.problems)
+    assert "names 10 participant(s) otherwise" in said and "'none'" in said and "('Control', 'control')" in said
+
+
 def test_name_of_the_raw_folder_without_a_doi(written):
     root, table = written
     (root / "dataset_description.json").write_text(json.dumps({"DatasetLinks": {"raw": "file:///some/where/ds%20000"}}))

@@ -122,7 +122,7 @@ def test_stripped_heads_end_at_the_brain():
 
 def test_what_is_no_label_map(tmp_path, head):
     (tmp_path / "a.nii.gz").write_bytes(b"no image")
-    with pytest.raises(UnusableInput, match="cannot be read as a label map"):
+    with pytest.raises(UnusableInput, match="not a NIfTI file and cannot be read"):
         read(tmp_path / "a.nii.gz")
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.int16), np.eye(4)), tmp_path / "b.nii.gz")
     with pytest.raises(UnusableInput, match="no label map of a whole head"):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from brainage_bids.records import BadConfiguration
 from brainage_bids.training.where import parse_where
 
-ROW = {"group": "control", "age": "31.5", "site": None, "score": "n/a", "word": "many"}
+ROW = {"group": "control", "age": "31.5", "site": None, "score": "n/a", "word": "many", "code": "02", "none": "none", "years": 31.0}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ ROW = {"group": "control", "age": "31.5", "site": None, "score": "n/a", "word": 
         ("site != 'a'", False),  # nothing is known, so nothing holds
         ("score > 0", False),
         ("word > 0", False),
+        ("code == '02'", True),
+        ("code == 2", True),
+        ("code == '2'", False),
+        ("code in [1, 2]", True),
+        ("none == 'none'", True),
+        ("years == '31'", True),
+        ("years in ['31.0']", True),
     ],
 )
 def test_conditions(text, holds):
@@ -44,6 +51,10 @@ def test_numbers_compare_as_numbers(cell, bound):
         "age < 3 < 4",
         "age.real == 1",
         "group in 'abc'",
+        "group == -'a'",
+        "age < 1e999",
+        "not " * 20_000 + "age < 1",
+        "age < " + "1" * 4000,
     ],
 )
 def test_what_is_no_condition(text):

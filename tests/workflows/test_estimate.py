@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from brainage_bids.bids.model_files import read_model_table
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
-from brainage_bids.bids.model_files import read_model_table
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.models.inputs import INPUTS
 from brainage_bids.records import OTHER_MODALITIES, Session, UnusableInput
