@@ -92,7 +92,7 @@ def formula_models(cohort: Cohort) -> list[Result]:
         if people.empty:
             continue
         columns = columns_of(people)
-        formulas = asked or [default_formula(columns, group=_usable_group(cohort))]
+        formulas = asked or [default_formula(columns, group=usable_group(cohort))]
         for formula in formulas:
             rows += labelled(fit_formula(columns, formula), model=model, formula=formula)
             if visits["participant_id"].duplicated().any() and _mixed_wanted(cohort, len(visits)):
@@ -159,7 +159,8 @@ def groups_column(cohort: Cohort) -> str:
     return column
 
 
-def _usable_group(cohort: Cohort) -> str | None:
+def usable_group(cohort: Cohort) -> str | None:
+    """The column of groups, if it is one whose groups can be compared."""
     if not cohort.group_column or (is_numeric(cohort.table[cohort.group_column]) and not cohort.group_asked):
         return None
     kinds = {value for value in labels(cohort.table[cohort.group_column]) if value is not None}

@@ -24,6 +24,7 @@ from brainage_bids.group import (
     regressors,
     sessions,
 )
+from brainage_bids.group.adjust import about_lacking
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
@@ -94,6 +95,7 @@ def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
     """
     report = Report(warnings=list(cohort.warnings))
     before = len(cohort.warnings)
+    report.warnings += about_lacking(cohort)
     refuse_own_folder(cohort, out_dir)
     clear(out_dir)
     if cohort.table.empty:
