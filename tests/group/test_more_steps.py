@@ -131,6 +131,24 @@ def test_regions_meet_only_blood_that_goes_with_age(study):
     assert rows[0]["r"] < -0.5 and abs(rows[0]["r_partial"]) < 0.35
 
 
+def test_mediators_are_not_chosen_by_the_outcome_and_exposures_are(study):
+    """Every region is a mediator, its sides summed; an exposure that does not go with age is not mediated and says so."""
+    random = np.random.default_rng(9)
+    blood = []
+    for number in range(60):
+        age = round(float(random.uniform(20, 80)), 1)
+        volumes = {f"{side}-Area{place}": 5000 + random.normal(0, 100) for place in range(12) for side in ("Left", "Right")}
+        study.add(f"sub-{number:02d}", (age, {"m": age}), volumes=volumes, sex="FM"[number % 2], group="xy"[number % 3 > 0])
+        blood.append({"participant_id": f"sub-{number:02d}", "hcy": 5 + 0.1 * age + random.normal(0, 1), "noise": random.normal()})
+    study.finish(blood=blood)
+    (result,) = paths.mediation(read_cohort(study.settings()))
+    rows = [row for row in result.rows if row["direction"].startswith("phenotype")]
+    mediated = [row for row in rows if row["acme"] is not None]
+    assert {row["mediator"] for row in mediated} == {f"vol_Area{place}" for place in range(12)}
+    assert {row["exposure"] for row in mediated} == {"hcy"} and "Beyond sex and group" in result.about
+    assert all(row["note"].startswith("Not mediated: noise is not associated") for row in rows if row["exposure"] == "noise")
+
+
 @pytest.mark.parametrize("outcome", ("age", "pad", "brain_age"))
 def test_mediation_is_of_the_outcome_that_was_asked_for(finished, outcome):
     (result,) = paths.mediation(read_cohort(finished.settings(mediation_outcome=outcome)))
