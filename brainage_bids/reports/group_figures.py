@@ -99,17 +99,24 @@ def bias_before_and_after(view: GroupView, figure: Any) -> None:
 
 
 def coverage(view: GroupView, figure: Any) -> None:
-    """Share of ages inside the intervals, by brain age, with what chance allows."""
+    """Share of ages inside each kind of interval, of all and by decade of true age, with what chance allows."""
     axes = figure.add_subplot()
-    rows = [row for row in view.rows("coverage", model=view.models[0]) if row["coverage"] is not None]
-    for place, row in enumerate(rows):
-        axes.plot([place, place], [row["expected_low"], row["expected_high"]], color="#c3cfda", lw=9, solid_capstyle="butt", zorder=1)
-        axes.plot(place, row["coverage"], "o", color=COLOURS[0] if row["within_band"] else "#a01616", zorder=2)
-    names = [row["interval"].replace("conformal, held out", "conformal") + f"\n{row['stratum']}" for row in rows]
+    rows = [row for row in view.rows("coverage", model=view.models[0]) if row["coverage"] is not None and row["by"] in ("all", "age")]
+    rows += [row for row in view.rows("coverage", model=view.models[0], by="predicted", stratum="all") if row["coverage"] is not None]
+    names = list(dict.fromkeys(row["interval"] for row in rows if not row["interval"].endswith(", all")))
+    strata = sorted({row["stratum"] for row in rows if row["by"] == "age"}, key=lambda name: float(name[1:].split(",")[0]))
+    for number, name in enumerate(names):
+        colour = COLOURS[number % len(COLOURS)]
+        for row in (row for row in rows if row["interval"] == name):
+            place = (strata.index(row["stratum"]) + 1 if row["by"] == "age" else 0) + 0.22 * (number - (len(names) - 1) / 2)
+            axes.plot([place, place], [row["expected_low"], row["expected_high"]], color="#c3cfda", lw=7, solid_capstyle="butt", zorder=1)
+            axes.plot(place, row["coverage"], "o", ms=5, color=colour, mfc=colour if row["within_band"] else "white", zorder=2)
+        axes.plot([], [], "o", color=colour, label=name)
     axes.axhline(rows[0]["level"], color="#333", lw=1, ls="--")
-    axes.set_xticks(range(len(rows)), names, rotation=35, ha="right", fontsize=8)
+    axes.set_xticks(range(len(strata) + 1), ["all", *strata], fontsize=8.5)
     lowest = min([0.8, *(row["coverage"] for row in rows)]) - 0.03
-    axes.set(xlim=(-0.7, max(len(rows), 4) - 0.3), ylabel="share of ages inside", ylim=(lowest, 1.01))
+    axes.set(xlim=(-0.6, len(strata) + 0.6), xlabel="true age (years)", ylabel="share of ages inside", ylim=(lowest, 1.01))
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
 
 
 def gap_by_group(view: GroupView, figure: Any) -> None:

@@ -162,9 +162,14 @@ _BIAS = (
 
 def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
     if any(row["coverage"] is not None for row in view.rows("coverage", model=view.models[0])):
-        caption = f"Share of ages inside the intervals of {view.models[0]}; grey: what chance allows."
+        caption = f"Share of ages inside the intervals of {view.models[0]} by true age; grey: what chance allows, hollow: outside it."
         yield from figure_part(view, out_dir, "coverage", caption, lambda figure: figures.coverage(view, figure), size=(7.6, 4.4))
-    yield from table_part(view, "coverage")
+    yield from table_part(view, "coverage", open_=True, only=_COVERAGE)
+
+
+_COVERAGE = (
+    "model", "interval", "by", "stratum", "n", "coverage", "expected_low", "expected_high", "within_band", "width", "level", "note",
+)  # fmt: skip
 
 
 def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
