@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +202,7 @@ _TERMS = ("model", "term", "estimate", "low", "high", "p", "n", "t", "df", "r2",
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "site_offsets", open_=True)
     yield from table_part(view, "harmonisation")
+    yield from table_part(view, "regions_harmonised")
 
 
 def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -222,9 +224,24 @@ def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 def _associations(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0]))
-    yield from table_part(view, "associations", by="p_partial", only=_ASSOCIATIONS)
+    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0], first="pad"))
+    yield from _scatters(view, out_dir)
+    yield from table_part(view, "associations", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
     yield from table_part(view, "associations_kinds")
+
+
+def _scatters(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    for outcome, name, words in (("pad", "associations_gap", f"Gap of {view.models[0]}"), ("age", "associations_age", "Age")):
+        rows = [row for row in view.rows("associations", model=view.models[0], first=outcome) if row["second"] in view.measures]
+        drawn = figures.strongest(rows, "r", most=figures.MOST_PANELS)
+        if drawn:
+            caption = (
+                f"{words} against phenotype columns, the {len(drawn)} with the largest plain correlation of {len(rows)}; hollow: outliers "
+            )
+            caption += "(a modified z-score above 3.5, of the column or of the outcome)."
+            size = (8.4, 1.2 + 2.2 * -(-len(drawn) // 3))
+            work = partial(figures.scatters, view, drawn)
+            yield from figure_part(view, out_dir, name, caption, work, table="./group/associations.tsv", size=size)
 
 
 _ASSOCIATIONS = (
@@ -245,14 +262,18 @@ def _windows(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("correlations")
-    names = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))[: figures.MOST_CELLS]
-    if len(names) > 2:
-        side = 2.5 + 0.28 * len(names)
+    every = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))
+    names = every[: figures.MOST_CELLS]
+    if len(names) > 1:
+        side = min(2.5 + 0.28 * len(names), 12.0)
+        beyond = ", ".join(dict.fromkeys(row["covariates"] for row in rows if row.get("covariates")))
+        caption = f"Correlations of all pairs{f' beyond {beyond}' if beyond else ''}; blank where the corrected p is .05 or more"
+        caption += f"; the first {len(names)} of {len(every)} columns." if len(every) > len(names) else "."
         yield from figure_part(
             view,
             out_dir,
             "correlations",
-            "Correlations of all pairs; a number where the corrected p is below .05.",
+            caption,
             lambda figure: figures.heat_map(rows, figure, names),
             size=(side + 1, side),
         )
@@ -271,7 +292,10 @@ def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
 def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("mediation")
     if any(row["acme"] is not None for row in rows):
-        caption = "Mediated effects: sign and strength of evidence. Which comes first is assumed, not shown."
+        caption = (
+            "Mediated effects that are full (f) or partial (p) by the corrected p: sign and strength of evidence. Which comes first is "
+        )
+        caption += "assumed, not shown."
         yield from figure_part(view, out_dir, "mediation", caption, lambda figure: figures.mediated(rows, figure), size=(10.0, 5.6))
     yield from table_part(view, "mediation", by="acme_p")
 
