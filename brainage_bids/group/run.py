@@ -29,6 +29,7 @@ from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.reports.group_content import SCATTERS
 
 LOGGER = logging.getLogger("brainage")
 
@@ -153,7 +154,9 @@ def clear(out_dir: Path) -> None:
     """Remove what an earlier run wrote, so that no table is left of a step that cannot be done now; nothing else is touched."""
     folder = out_dir / "group"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in {*table_names(), *KINDS, INDEX} or path.stem.startswith(FITTED)):
+        if path.suffix in (".tsv", ".json", ".svg") and (
+            path.stem in {*table_names(), *KINDS, *SCATTERS, INDEX} or path.stem.startswith(FITTED)
+        ):
             path.unlink()
 
 

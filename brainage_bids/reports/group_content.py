@@ -10,6 +10,9 @@ import numpy as np
 
 Row = Mapping[str, Any]
 
+SCATTERS = {"associations_gap": "pad", "associations_age": "age"}
+"""Pictures of the table of associations, and the outcome that they show."""
+
 
 @dataclass(frozen=True)
 class ResultView:

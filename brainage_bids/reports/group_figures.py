@@ -218,7 +218,7 @@ def scatters(view: GroupView, rows: Sequence[Row], figure: Any) -> None:
         said = [f"r {row['r']:.2f}"] if row.get("r") is not None else []
         if row.get("outliers") and row.get("r_without_outliers") is not None:
             said.append(f"{row['r_without_outliers']:.2f} without {row['outliers']} outlier(s)")
-        axes.set_title(f"{plain_name(row['second'])}: {', '.join(said)}", fontsize=8.5)
+        axes.set_title(f"{plain_name(row['second'])}\n{', '.join(said)}", fontsize=8.5)
     for axes in panels.flat[len(rows) :]:
         axes.set_visible(False)
     figure.supylabel({"pad": f"gap, {view.models[0]} (years)", "age": "age (years)"}[rows[0]["first"]])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainage_bids.bids.sink import sink_text
 from brainage_bids.reports import group_figures as figures
-from brainage_bids.reports.group_content import GroupView, Row, cell, plain_name
+from brainage_bids.reports.group_content import SCATTERS, GroupView, Row, cell, plain_name
 from brainage_bids.reports.group_methods import methods_of
 
 if TYPE_CHECKING:
@@ -231,7 +231,8 @@ def _associations(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 def _scatters(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    for outcome, name, words in (("pad", "associations_gap", f"Gap of {view.models[0]}"), ("age", "associations_age", "Age")):
+    for name, outcome in SCATTERS.items():
+        words = {"pad": f"Gap of {view.models[0]}", "age": "Age"}[outcome]
         rows = [row for row in view.rows("associations", model=view.models[0], first=outcome) if row["second"] in view.measures]
         drawn = figures.strongest(rows, "r", most=figures.MOST_PANELS)
         if drawn:
