@@ -52,8 +52,8 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
                 continue
             frame.loc[chosen, "pad_harmonised"] = values["pad"].round(3)
             for place in chosen[[IMPUTED in codes for codes in flags]]:
-                told = [frame.at[place, "correction_flags"]] if "correction_flags" in frame else []
-                frame.loc[place, "correction_flags"] = ";".join([*filter(None, told), IMPUTED])
+                told = frame.at[place, "correction_flags"] if "correction_flags" in frame else None
+                frame.loc[place, "correction_flags"] = f"{told};{IMPUTED}" if isinstance(told, str) else IMPUTED
             rows += labelled(found, model=model)
     if asked in ("regions", "both"):
         try:

@@ -7,7 +7,7 @@ import pytest
 
 from brainage_bids.cohort.harmonise import Harmonisation
 from brainage_bids.cohort.saving import load
-from brainage_bids.group import fitted, harmonise
+from brainage_bids.group import correction, fitted, harmonise
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.records import BadConfiguration
 
@@ -107,7 +107,8 @@ def test_one_missing_sex_leaves_sex_to_all_others(study_at, tmp_path):
     without_sex(sites(lacking), "sub-003")
     found = {}
     for study in (whole, lacking):
-        cohort, results, problems = harmonise.harmonised(read_cohort(study.settings(harmonise="both")), tmp_path / study.root.name)
+        corrected = correction.corrected(read_cohort(study.settings(harmonise="both")))[0]
+        cohort, results, problems = harmonise.harmonised(corrected, tmp_path / study.root.name)
         assert not problems
         found[study.root.name] = cohort.people("m").set_index("participant_id"), results
     (before, _), (after, results) = found["whole"], found["lacking"]
