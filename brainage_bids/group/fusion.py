@@ -7,7 +7,7 @@ and the linear head take the means of sub-ensembles, the ridge head all base mod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainage_bids.cohort.fusion import PARTIAL, Head, MeanHead, cross_fit, fit_linear, fit_ridge
+from brainage_bids.group.adjust import taken
 from brainage_bids.group.cohort import Cohort, columns_of, in_order, mark_outliers
+from brainage_bids.group.collect import some
 from brainage_bids.group.fitted import Store, keep
 from brainage_bids.group.fusion_results import fitted_results, spread_of_models, visit_rows
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.accuracy import accuracy_rows
+from brainage_bids.stats.rows import Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +151,7 @@ def _fitted(
     complete = first[first[_models(families)].notna().all(axis=1)]
     if len(complete) < FEWEST:
         raise UnusableInput(f"Fusion needs {FEWEST} reference people with estimates of {', '.join(families)}; there are {len(complete)}.")
-    covariates = ("sex",) if complete["sex"].notna().all() and complete["sex"].nunique() > 1 else ()
+    covariates = ("sex",) if complete["sex"].nunique() > 1 and taken(columns_of(complete, ["sex"])["sex"]) else ()
     names = tuple(families)
     fits: dict[str, Callable[[Any, Any, Any], Head]] = {
         "mean": lambda columns, ages, people: MeanHead(names),
@@ -169,7 +172,24 @@ def _fitted(
         fused[name][visits.index.get_indexer(reference.index)] = out_of_fold
         errors += labelled(accuracy_rows(ages, fused[name][complete.index], people, seed=cohort.seed)[:1], head=name)
     errors += _alone(cohort, complete, families)
-    return heads, fused, errors, fitted_results(cohort, complete, families, covariates, fused["ridge"][complete.index])
+    said = _about_sex(complete, covariates)
+    tables = fitted_results(cohort, complete, families, covariates, fused["ridge"][complete.index])
+    tables = [replace(one, rows=_with_words(one.rows, said * (one.name != "fusion_levels"))) for one in tables]
+    return heads, fused, [_with_words([row], said * (row["head"] == "linear"))[0] for row in errors], tables
+
+
+def _about_sex(complete: pd.DataFrame, covariates: tuple[str, ...]) -> str:
+    """What became of reference people without sex, by name."""
+    lacking = complete.loc[complete["sex"].isna(), "participant_id"].tolist()
+    if not lacking:
+        return ""
+    if not covariates:
+        return f"; sex is no covariate, as {len(lacking)} of {len(complete)} lack it or the others are of one"
+    return f"; {some(lacking)} without sex: left out of fits with sex, predicted by the regression without it"
+
+
+def _with_words(rows: Iterable[Row], said: str) -> tuple[Row, ...]:
+    return tuple({**row, "assumptions": f"{row['assumptions']}{said}"} for row in rows)
 
 
 def _taken(cohort: Cohort, store: Store, families: Families, visits: pd.DataFrame) -> tuple[dict[str, Head], dict[str, np.ndarray], list]:

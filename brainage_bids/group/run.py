@@ -24,11 +24,13 @@ from brainage_bids.group import (
     regressors,
     sessions,
 )
+from brainage_bids.group.adjust import about_lacking
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.own_columns import CORRECTION, HARMONISED
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.reports.group_content import SCATTERS
 
 LOGGER = logging.getLogger("brainage")
 
@@ -97,6 +99,7 @@ def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
     """
     report = Report(warnings=list(cohort.warnings))
     before = len(cohort.warnings)
+    report.warnings += about_lacking(cohort)
     refuse_own_folder(cohort, out_dir)
     clear(out_dir)
     if cohort.table.empty:
@@ -157,7 +160,9 @@ def clear(out_dir: Path) -> None:
         (out_dir / f"{EVERYONE}{ending}").unlink(missing_ok=True)
     folder = out_dir / "group"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in {*table_names(), *KINDS, INDEX} or path.stem.startswith(FITTED)):
+        if path.suffix in (".tsv", ".json", ".svg") and (
+            path.stem in {*table_names(), *KINDS, *SCATTERS, INDEX} or path.stem.startswith(FITTED)
+        ):
             path.unlink()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainage_bids.bids.sink import sink_text
 from brainage_bids.reports import group_figures as figures
-from brainage_bids.reports.group_content import GroupView, Row, cell, plain_name
+from brainage_bids.reports.group_content import SCATTERS, GroupView, Row, cell, plain_name
 from brainage_bids.reports.group_methods import methods_of
 
 if TYPE_CHECKING:
@@ -162,9 +163,14 @@ _BIAS = (
 
 def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
     if any(row["coverage"] is not None for row in view.rows("coverage", model=view.models[0])):
-        caption = f"Share of ages inside the intervals of {view.models[0]}; grey: what chance allows."
+        caption = f"Share of ages inside the intervals of {view.models[0]} by true age; grey: what chance allows, hollow: outside it."
         yield from figure_part(view, out_dir, "coverage", caption, lambda figure: figures.coverage(view, figure), size=(7.6, 4.4))
-    yield from table_part(view, "coverage")
+    yield from table_part(view, "coverage", open_=True, only=_COVERAGE)
+
+
+_COVERAGE = (
+    "model", "interval", "by", "stratum", "n", "coverage", "expected_low", "expected_high", "within_band", "width", "level", "note",
+)  # fmt: skip
 
 
 def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -196,6 +202,7 @@ _TERMS = ("model", "term", "estimate", "low", "high", "p", "n", "t", "df", "r2",
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "site_offsets", open_=True)
     yield from table_part(view, "harmonisation")
+    yield from table_part(view, "regions_harmonised")
 
 
 def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -217,9 +224,25 @@ def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 def _associations(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0]))
-    yield from table_part(view, "associations", by="p_partial", only=_ASSOCIATIONS)
+    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0], first="pad"))
+    yield from _scatters(view, out_dir)
+    yield from table_part(view, "associations", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
     yield from table_part(view, "associations_kinds")
+
+
+def _scatters(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    for name, outcome in SCATTERS.items():
+        words = {"pad": f"Gap of {view.models[0]}", "age": "Age"}[outcome]
+        rows = [row for row in view.rows("associations", model=view.models[0], first=outcome) if row["second"] in view.measures]
+        drawn = figures.strongest(rows, "r", most=figures.MOST_PANELS)
+        if drawn:
+            caption = (
+                f"{words} against phenotype columns, the {len(drawn)} with the largest plain correlation of {len(rows)}; hollow: outliers "
+            )
+            caption += "(a modified z-score above 3.5, of the column or of the outcome)."
+            size = (8.4, 1.2 + 2.2 * -(-len(drawn) // 3))
+            work = partial(figures.scatters, view, drawn)
+            yield from figure_part(view, out_dir, name, caption, work, table="./group/associations.tsv", size=size)
 
 
 _ASSOCIATIONS = (
@@ -240,14 +263,18 @@ def _windows(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("correlations")
-    names = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))[: figures.MOST_CELLS]
-    if len(names) > 2:
-        side = 2.5 + 0.28 * len(names)
+    every = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))
+    names = every[: figures.MOST_CELLS]
+    if len(names) > 1:
+        side = min(2.5 + 0.28 * len(names), 12.0)
+        beyond = ", ".join(dict.fromkeys(row["covariates"] for row in rows if row.get("covariates")))
+        caption = f"Correlations of all pairs{f' beyond {beyond}' if beyond else ''}; blank where the corrected p is .05 or more"
+        caption += f"; the first {len(names)} of {len(every)} columns." if len(every) > len(names) else "."
         yield from figure_part(
             view,
             out_dir,
             "correlations",
-            "Correlations of all pairs; a number where the corrected p is below .05.",
+            caption,
             lambda figure: figures.heat_map(rows, figure, names),
             size=(side + 1, side),
         )
@@ -266,7 +293,10 @@ def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
 def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("mediation")
     if any(row["acme"] is not None for row in rows):
-        caption = "Mediated effects: sign and strength of evidence. Which comes first is assumed, not shown."
+        caption = (
+            "Mediated effects that are full (f) or partial (p) by the corrected p: sign and strength of evidence. Which comes first is "
+        )
+        caption += "assumed, not shown."
         yield from figure_part(view, out_dir, "mediation", caption, lambda figure: figures.mediated(rows, figure), size=(10.0, 5.6))
     yield from table_part(view, "mediation", by="acme_p")
 

@@ -164,3 +164,18 @@ def test_a_folder_without_a_usable_index_is_refused(content, study, tmp_path):
     (tmp_path / "fitted.json").write_text(content)
     with pytest.raises(BadConfiguration, match="fitted.json|layout 9"):
         fitted.open_store(read_cohort(study.settings(fitted=str(tmp_path))))
+
+
+def test_one_missing_sex_leaves_sex_in_the_fusion(make_study, study, tmp_path):
+    make_study(study, n=45, patients=False)
+    next(person for person in study.people if person["participant_id"] == "sub-007")["sex"] = "n/a"
+    study.finish()
+    found = fusion.fusion(read_cohort(study.settings()), tmp_path)
+    saved = json.loads((tmp_path / "group" / "fusion_linear.json").read_text())
+    assert saved["covariates"] == ["sex"] and saved["moments"]["n"] == 44
+    rows = only(found.results, "fusion_coefficients")
+    assert {"flair+t1+sex"} < {row["model"] for row in rows} and {row["n"] for row in rows} == {44}
+    for name in ("fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
+        assert all("sub-007 without sex: left out of fits with sex" in row["assumptions"] for row in only(found.results, name))
+    person = next(row for row in only(found.results, "fusion") if row["participant_id"] == "sub-007")
+    assert person["fused_linear"] is not None and person["flags"] == "fusion_of_part"
