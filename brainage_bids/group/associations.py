@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.fusion import NAME as FUSED
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.anova import analysis_of_variance
@@ -20,6 +21,7 @@ OF_THE_BRAIN = frozenset({"gm_ratio", "mask_volume_ml", "structures_outside_norm
 """Quality figures that describe the head as much as the image: a gap may follow them in perfect images."""
 MOST_COLUMNS = 60
 FEWEST_IN_WINDOW = 20
+MOST_OVERLAID = 4
 
 
 def phenotype(cohort: Cohort) -> list[Result]:
@@ -114,14 +116,24 @@ def _matrix(cohort: Cohort, names: list[str]) -> list[Result]:
 
 
 def _windows(cohort: Cohort, names: list[str]) -> list[Result]:
-    people = cohort.people(cohort.models[0])
     rows: list[Row] = []
-    columns = columns_of(people, ["age", "pad", "sex"])
-    adjust = {"sex": columns["sex"]} if "sex" in covariates_of(columns) else {}
-    for name, values in measures_of(people, names[:MOST_COLUMNS]).items():
-        if sum(value is not None for value in values) >= FEWEST_IN_WINDOW:
-            rows += sliding_windows(columns["age"], columns["pad"], values, variable=name, covariates=adjust, fewest=FEWEST_IN_WINDOW)
+    models = overlaid(cohort)
+    for model in models:
+        people = cohort.people(model)
+        columns = columns_of(people, ["age", "pad", "sex"])
+        adjust = {"sex": columns["sex"]} if "sex" in covariates_of(columns) else {}
+        for name, values in measures_of(people, names[:MOST_COLUMNS]).items():
+            if sum(value is not None for value in values) >= FEWEST_IN_WINDOW:
+                how = {"variable": name, "covariates": adjust, "fewest": FEWEST_IN_WINDOW}
+                rows += labelled(sliding_windows(columns["age"], columns["pad"], values, **how), model=model)
     if not rows:
         return []
-    about = f"Correlation of the gap of {cohort.models[0]} with each column in windows of ten years of age."
+    about = f"Correlation of the gap of {', '.join(models)} with each column in windows of ten years of age."
     return [table("age_windows", "Windows of age", about, rows)]
+
+
+def overlaid(cohort: Cohort) -> list[str]:
+    """Models to be drawn over each other: the page's, ensembles, the fusion, then the others, a few in all."""
+    made = [text.partition("=")[0] for text in cohort.settings.ensembles]
+    names = dict.fromkeys([cohort.models[0], *(name for name in (*made, FUSED) if name in cohort.models), *cohort.models])
+    return list(names)[:MOST_OVERLAID]

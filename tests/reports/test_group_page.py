@@ -8,7 +8,7 @@ import pytest
 from brainage_bids.reports.group_content import GroupView, ResultView
 from brainage_bids.reports.group_figures import MOST_POINTS, draw, gap_by_group, heat_map, predicted_against_age
 from brainage_bids.reports.group_page import write_group_page
-from brainage_bids.reports.group_pieces import MOST_ROWS, table_part
+from brainage_bids.reports.group_parts import MOST_ROWS, table_part
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png>&\"'{{7*7}}"
 
