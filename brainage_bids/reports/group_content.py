@@ -40,7 +40,7 @@ class GroupView:
     warnings : sequence of str
     problems : sequence of (part, sentence)
     settings : mapping
-        ``reference, where, bias_correction, group_column`` of the run.
+        ``reference, where, bias_correction, permutation, group_column`` of the run.
     """
 
     models: tuple[str, ...]

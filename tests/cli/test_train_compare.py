@@ -6,6 +6,7 @@ import pytest
 
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.cli.train import main
+from brainage_bids.group.seeds import _of_folder
 from brainage_bids.stats.permutation import sign_flip_test
 
 _SPEC = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("test_train_segment.py"))
@@ -134,6 +135,8 @@ def test_others_are_predicted_and_never_trained_on(cohort, tmp_path, how):
     (row,) = read_tsv(tmp_path / "side" / "comparison.tsv").rows
     errors = [abs(float(one["brain_age"]) - float(one["age"])) for one in predicted if (one["part"], one["counted"]) == ("test", "yes")]
     assert float(row["test_mae"]) == pytest.approx(np.mean(errors), abs=1e-3) and len(errors) == int(row["n_test"])
+    taken = [one for one in _of_folder(tmp_path / "side", {f"sub-{row:02d}" for row in range(_TINY.PEOPLE)}) if one.part == "test"]
+    assert len(taken) == 1 and len(taken[0].counted) == len(errors) and set(taken[0].gaps) - taken[0].counted <= old
 
 
 def test_bad_input_is_one_sentence(cohort, tmp_path, capsys):
