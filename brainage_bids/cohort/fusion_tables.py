@@ -154,10 +154,10 @@ def fusion_errors(
             how = {"names": (larger, smaller), "paired": paired, "n_resamples": n_resamples, "seed": seed}
             rows.append({"part": "comparison", **compare_models(age, fused[larger], fused[smaller], people, **how)})
     for model, predicted in fused.items():
+        method = "linear fusion on rows it was not fitted on"
         for person, one, guess in zip(people, age.tolist(), predicted.tolist()):
-            rows.append(
-                {"part": "prediction", "participant_id": person, "model": model, "age": one, "predicted": guess, "residual": one - guess}
-            )
+            values_of = {"participant_id": person, "model": model, "age": one, "predicted": guess, "residual": one - guess}
+            rows.append({"part": "prediction", **tidy(method, 1, _ASSUMPTIONS, **values_of)})
     return rows
 
 
