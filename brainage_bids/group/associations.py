@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from brainage_bids.group.adjust import adjusting
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.fusion import NAME as FUSED
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.anova import analysis_of_variance
@@ -23,6 +24,7 @@ MOST_COLUMNS = 60
 FEWEST_IN_WINDOW = 20
 _AMYLOID = (("abeta42", "abeta40"), ("abeta42", "ttau"))
 """Quotients of blood markers that are correlated beside the markers (Ren et al. 2021)."""
+MOST_OVERLAID = 4
 
 
 def phenotype(cohort: Cohort) -> list[Result]:
@@ -151,15 +153,26 @@ def _matrix(cohort: Cohort, names: list[str]) -> list[Result]:
 
 
 def _windows(cohort: Cohort, names: list[str]) -> list[Result]:
-    people = cohort.people(cohort.models[0])
     rows: list[Row] = []
-    columns = columns_of(people, ["age", "pad"])
-    adjust = adjusting(cohort, people, age=False)
-    for name, values in measures_of(people, names[:MOST_COLUMNS]).items():
-        if sum(value is not None for value in values) >= FEWEST_IN_WINDOW:
-            rows += sliding_windows(columns["age"], columns["pad"], values, variable=name, covariates=adjust, fewest=FEWEST_IN_WINDOW)
+    models, words = overlaid(cohort), ""
+    for model in models:
+        people = cohort.people(model)
+        columns = columns_of(people, ["age", "pad"])
+        adjust = adjusting(cohort, people, age=False)
+        words = words or (words_of(adjust) if adjust else "")
+        for name, values in measures_of(people, names[:MOST_COLUMNS]).items():
+            if sum(value is not None for value in values) >= FEWEST_IN_WINDOW:
+                how = {"variable": name, "covariates": adjust, "fewest": FEWEST_IN_WINDOW}
+                rows += labelled(sliding_windows(columns["age"], columns["pad"], values, **how), model=model)
     if not rows:
         return []
-    about = f"Correlation of the gap of {cohort.models[0]} with each column in windows of ten years of age, plain and beyond age, "
-    about = f"{about}{words_of(adjust)}." if adjust else f"{about.removesuffix(', ')}."
+    about = f"Correlation of the gap of {', '.join(models)} with each column in windows of ten years of age, plain"
+    about += f" and beyond age, {words}." if words else " and beyond age."
     return [table("age_windows", "Windows of age", about, rows)]
+
+
+def overlaid(cohort: Cohort) -> list[str]:
+    """Models to be drawn over each other: the page's, ensembles, the fusion, then the others, a few in all."""
+    made = [text.partition("=")[0] for text in cohort.settings.ensembles]
+    names = dict.fromkeys([cohort.models[0], *(name for name in (*made, FUSED) if name in cohort.models), *cohort.models])
+    return list(names)[:MOST_OVERLAID]

@@ -56,7 +56,8 @@ def compared_groups(cohort: Cohort) -> list[Result]:
             there = [name for name in order if _count(values, group, name) > 0]
             family = f"pairs of groups, {variable}, {model}"
             means += labelled(compare_groups(values, group, variable=variable, order=there, family=family), model=model)
-            ranks += labelled(compare_groups(values, group, variable=variable, order=there, ranks=True, family=family), model=model)
+            how = {"ranks": True, "alternative": cohort.settings.alternative if variable != "age" else "two-sided", "family": family}
+            ranks += labelled(compare_groups(values, group, variable=variable, order=there, **how), model=model)
             if variable in ("pad", "pad_site_adjusted", "pad_harmonised"):
                 covariates = _covariates(people, variable)
                 variance += labelled(analysis_of_variance(values, group, variable=variable), model=model, covariates="none")

@@ -30,7 +30,7 @@ def group_view(outcome: Outcome) -> GroupView:
     if cohort.group_column:
         columns["group"] = list(labels(people[cohort.group_column]))
     results = {result.name: ResultView(result.name, result.title, result.about, result.rows) for result in report.results}
-    settings = {name: getattr(cohort.settings, name) for name in ("reference", "where", "bias_correction")}
+    settings = {name: getattr(cohort.settings, name) for name in ("reference", "where", "bias_correction", "permutation")}
     settings["group_column"] = cohort.group_column
     pairs = [(one["pad"], other["pad"]) for one, other in retests(cohort, first)] if len(cohort.table) else []
     problems = [("files and tables", problem) for problem in cohort.problems] + list(report.problems)

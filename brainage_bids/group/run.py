@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from brainage_bids.group import (
     associations,
     correction,
     described,
+    ensembles,
     fusion,
     groups,
     harmonise,
+    lesions,
     paths,
     regions,
     regressors,
+    seeds,
     sessions,
 )
 from brainage_bids.group.adjust import about_lacking
@@ -46,6 +50,8 @@ STEPS: Mapping[str, Step] = {
     "errors by bins of age": accuracy.by_bins,
     "groups": groups.compared_groups,
     "groups described": described.described,
+    "trained networks": seeds.errors,
+    "groups by trained networks": seeds.groups,
     "models of the gap": groups.formula_models,
     "associations": associations.phenotype,
     "regions": regions.regions,
@@ -120,6 +126,7 @@ _OURS = "An error of brainage itself"
 
 
 def _steps(cohort: Cohort, out_dir: Path, report: Report) -> Cohort:
+    cohort = _tried("lesion load", lambda: lesions.with_load(cohort), report) or cohort
     store = _tried("fitted objects", lambda: open_store(cohort), report)
     if store or not cohort.settings.fitted:
         cohort = _corrected(cohort, out_dir, report, store)
@@ -140,7 +147,10 @@ def _corrected(cohort: Cohort, out_dir: Path, report: Report, store: Store | Non
     if fused is not None:
         cohort = fused.cohort
         _keep(out_dir, fused.results, report)
-    parts: list[tuple[str, Callable[[Cohort, Path, Store | None], Any]]] = [("corrections", correction.corrected)]
+    if cohort.settings.ensembles:
+        _tried("ensembles", lambda: ensembles.check_names(cohort), report)
+    parts: list[tuple[str, Callable[[Cohort, Path, Store | None], Any]]]
+    parts = [("ensembles", partial(ensembles.ensembles, fused=fused)), ("corrections", correction.corrected)]
     parts += [("harmonisation", harmonise.harmonised)] if cohort.settings.harmonise != "none" else []
     for name, work in parts:
         found = _tried(name, lambda work=work, cohort=cohort: work(cohort, out_dir, store), report)

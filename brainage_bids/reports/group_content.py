@@ -45,7 +45,7 @@ class GroupView:
     measures : mapping
         Phenotype columns of numbers of the same people, by name.
     settings : mapping
-        ``reference, where, bias_correction, group_column`` of the run.
+        ``reference, where, bias_correction, permutation, group_column`` of the run.
     """
 
     models: tuple[str, ...]

@@ -227,20 +227,25 @@ def scatters(view: GroupView, rows: Sequence[Row], figure: Any) -> None:
 
 
 def windows(rows: Sequence[Row], figure: Any, names: Sequence[str]) -> None:
-    """Correlations in windows of age, a panel a column."""
+    """Correlations in windows of age, a panel a column, models over each other; the band is that of the first model."""
     columns = min(3, len(names))
+    models = list(dict.fromkeys(row["model"] for row in rows))
     panels = figure.subplots(-(-len(names) // columns), columns, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, names):
-        chosen = [row for row in rows if row["variable"] == name and row["r"] is not None]
-        middle = [(row["age_low"] + row["age_high"]) / 2 for row in chosen]
-        axes.fill_between(middle, [row["low"] for row in chosen], [row["high"] for row in chosen], color=COLOURS[0], alpha=0.25, lw=0)
-        axes.plot(middle, [row["r"] for row in chosen], color=COLOURS[0])
+        for place, model in enumerate(models):
+            chosen = [row for row in rows if row["variable"] == name and row["model"] == model and row["r"] is not None]
+            middle, colour = [(row["age_low"] + row["age_high"]) / 2 for row in chosen], COLOURS[place % len(COLOURS)]
+            if place == 0:
+                axes.fill_between(middle, [row["low"] for row in chosen], [row["high"] for row in chosen], color=colour, alpha=0.2, lw=0)
+            axes.plot(middle, [row["r"] for row in chosen], color=colour, lw=2.0 if place == 0 else 1.2, label=str(model))
         axes.axhline(0, color=QUIET, lw=1, ls=":")
         axes.set_title(plain_name(name))
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("middle of ten years of age")
     figure.supylabel("correlation with the gap")
+    if len(models) > 1:
+        figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models), frameon=False)
 
 
 def mediated(rows: Sequence[Row], figure: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainage_bids.group import correction, fitted, fusion
+from brainage_bids.group import correction, ensembles, fitted, fusion
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -41,6 +41,21 @@ def test_it_is_better_than_its_parts_and_is_saved(finished, tmp_path):
     assert json.loads((tmp_path / "group" / "fusion_linear.json").read_text())["kind"] == "LinearHead"
     visits = only(results, "fusion")
     assert len(visits) == 120 and all(row["fused_mean"] is not None and row["used"] == "flair+t1" for row in visits)
+
+
+def test_each_model_alone_is_tested_against_all_and_all_against_all_with_sex(fused):
+    """J4: the same pairs by F tests on the fit rows and by paired bootstrap on the others; the ages are there to be drawn."""
+    pairs = [("flair", "flair+t1"), ("t1", "flair+t1"), ("flair+t1", "flair+t1+sex")]
+    assert [(row["smaller"], row["larger"]) for row in only(fused.results, "fusion_nested")] == pairs
+    compared = only(fused.results, "fusion_comparison")
+    assert [(row["second"], row["first"]) for row in compared] == pairs
+    drawn = only(fused.results, "fusion_predictions")
+    size = {name: np.abs([row["residual"] for row in drawn if row["model"] == name]) for name in ("t1", "flair+t1")}
+    assert compared[1]["difference"] == pytest.approx(size["flair+t1"].mean() - size["t1"].mean())
+    random = np.random.default_rng(7)
+    draws = [(size["flair+t1"] - size["t1"])[random.integers(0, 20, 20)].mean() for _ in range(4000)]
+    assert (compared[1]["low"], compared[1]["high"]) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.08)
+    assert {row["model"] for row in drawn} == {name for pair in pairs for name in pair} and len(drawn) == 4 * 20
 
 
 def test_retests_of_reference_people_are_predicted_without_them(fused, finished):
@@ -84,7 +99,7 @@ def test_base_models_form_sub_ensembles_and_ridge_is_on_two_levels(study, tmp_pa
     assert found.families == {"flair*": ("flair1", "flair2", "flair3"), "t1w*": ("t1w1", "t1w2", "t1w3")}
     saved = json.loads((tmp_path / "group" / "fusion_ridge.json").read_text())
     assert set(saved["groups"]) == set(found.families) and saved["penalty"] == 1.0
-    levels = only(found.results, "fusion_levels")
+    levels = only(ensembles.ensembles(found.cohort, tmp_path, None, found)[1], "fusion_levels")
     mae = {(row["level"], row["family"]): row["mae"] for row in levels}
     assert mae["ensemble", "all"] < min(mae["sub-ensemble", name] for name in found.families)
     for name in found.families:

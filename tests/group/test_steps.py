@@ -34,6 +34,39 @@ def test_models_are_compared_on_the_same_visits(cohort):
     assert row["difference"] == pytest.approx(sizes[row["first"]] - sizes[row["second"]], abs=1e-3)
 
 
+@pytest.mark.parametrize("way", ("paired", "unpaired"))
+def test_the_differences_by_chance_are_kept_with_the_observed_one(finished, way):
+    results = accuracy.compared(read_cohort(finished.settings(permutation=way)))
+    (row,), drawn = only(results, "model_comparison"), only(results, "model_comparison_null")
+    assert sum(bin_["draws"] for bin_ in drawn) == 1000 and ("unpaired" in row["method"]) == (way == "unpaired")
+    far = sum(bin_["draws"] for bin_ in drawn if min(abs(bin_["bin_low"]), abs(bin_["bin_high"])) >= abs(row["difference"]) - 1e-9)
+    assert far / 1000 <= row["p"] and drawn[0]["bin_low"] == -drawn[-1]["bin_high"]
+    people = [cohort_of.set_index(["participant_id", "session_id"])["pad"] for cohort_of in _visits(finished, row)]
+    assert row["r_errors"] == pytest.approx(np.corrcoef(*people)[0, 1], abs=1e-6)
+
+
+def _visits(finished, row):
+    cohort = read_cohort(finished.settings())
+    return [cohort.visits(row[name]) for name in ("first", "second")]
+
+
+@pytest.mark.parametrize("alternative", ("greater", "less"))
+def test_ranks_are_one_sided_on_demand(finished, alternative):
+    cohort = read_cohort(finished.settings(alternative=alternative))
+    row = next(row for row in only(groups.compared_groups(cohort), "groups_ranks") if row["model"] == "t1" and row["variable"] == "pad")
+    people = cohort.people("t1")
+    split = [people.loc[people["group"] == name, "pad"].astype(float) for name in ("patient", "control")]
+    assert row["p"] == pytest.approx(stats.mannwhitneyu(*split, alternative=alternative).pvalue) and alternative in row["method"]
+    assert row["rank_biserial"] == pytest.approx(2 * row["auc"] - 1)
+    ages = next(row for row in only(groups.compared_groups(cohort), "groups_ranks") if row["variable"] == "age")
+    assert "two-sided" in ages["method"]
+
+
+def test_windows_of_several_models_are_laid_over_each_other(cohort):
+    rows = only(associations.phenotype(cohort), "age_windows")
+    assert {row["model"] for row in rows} == {"t1", "flair"}
+
+
 def test_the_corrections_identities_hold_on_the_reference(cohort):
     controls = cohort.people("t1")
     controls = controls[controls["reference"].astype(bool)]

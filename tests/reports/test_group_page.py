@@ -18,7 +18,7 @@ from brainage_bids.reports.group_figures import (
     scatters,
 )
 from brainage_bids.reports.group_page import write_group_page
-from brainage_bids.reports.group_pieces import MOST_ROWS, table_part
+from brainage_bids.reports.group_parts import MOST_ROWS, table_part
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png>&\"'{{7*7}}"
 
