@@ -32,7 +32,7 @@ def test_the_load_is_the_logarithm_of_a_share_and_is_associated(study, column):
     row = cohort.people("m").iloc[3]
     measured = float(row["pad"]) + 10
     assert row["lesion_load"] == pytest.approx(math.log(measured * 1000 / 500000), abs=0.02)
-    rows = {row["second"]: row for row in associations.phenotype(cohort)[0].rows}
+    rows = {row["second"]: row for row in associations.phenotype(cohort)[0].rows if row["first"] == "pad"}
     assert rows["lesion_load"]["r_partial"] > 0.95 and "lesion_load" in cohort.phenotype
 
 
