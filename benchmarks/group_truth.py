@@ -131,7 +131,7 @@ def _design_power(cohort: Cohort, shift: float) -> tuple[float, int]:
 
 
 def _blood(healthy: Cohort, true_r: float) -> dict[str, Check]:
-    rows = {row["second"]: row for row in _rows(associations.phenotype(healthy))["associations"]}
+    rows = {row["second"]: row for row in _rows(associations.phenotype(healthy))["associations"] if row["first"] == "pad"}
     n = rows["NFL"]["n"] - 2  # two covariates
     z, band = np.arctanh(true_r), stats.norm.ppf(0.975)
     error = np.sqrt((1 + true_r**2 / 2) / (n - 3))  # of Spearman's r after Fisher's transformation
@@ -173,7 +173,8 @@ def _retest(cohort: Cohort) -> dict[str, Check]:
 def nfl_correlation(cohort: Cohort) -> float:
     """Partial correlation of NfL and gap in the controls of a large cohort, as the step computes it."""
     healthy = replace(cohort, table=cohort.table[cohort.table["group"] == "control"].reset_index(drop=True))
-    return next(row["r_partial"] for row in _rows(associations.phenotype(healthy))["associations"] if row["second"] == "NFL")
+    rows = _rows(associations.phenotype(healthy))["associations"]
+    return next(row["r_partial"] for row in rows if (row["first"], row["second"]) == ("pad", "NFL"))
 
 
 def report(checks: dict[str, list[Check]]) -> list[str]:

@@ -24,7 +24,6 @@ from brainage_bids.stats.associations import associate
 from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.formulas import fit_formula, fit_mixed
 from brainage_bids.stats.groups import compare_groups
-from brainage_bids.stats.people import one_row_a_person
 from brainage_bids.stats.polynomial import polynomial_by_age
 from brainage_bids.stats.reliability import agreement_row, bland_altman, within_person_row
 
@@ -60,7 +59,9 @@ def volumes(path: Path) -> None:
 
 
 def _groups(table: pd.DataFrame) -> None:
-    people = pd.DataFrame(one_row_a_person(table, how="mean"))
+    numeric = table.select_dtypes("number").columns
+    how = {name: "mean" if name in numeric else "first" for name in table if name != "participant_id"}
+    people = table.groupby("participant_id", sort=False).agg(how).reset_index()
     for rows in (compare_groups(people["gm_vol"], people["group"], variable="gm_vol"),):
         print("\nWelch, mean of visits:", _said(rows[0], "first", "second", "n", "difference", "low", "high", "t", "df", "p", "d", "g"))
     ranks = compare_groups(people["gm_vol"], people["group"], variable="gm_vol", ranks=True)[0]

@@ -16,6 +16,8 @@ PRECISIONS = ("float32", "bfloat16")
 BIAS_CORRECTIONS = ("none", "linear", "linear-predicted", "spline")
 SLOW_STEPS = ("auto", "run", "skip")
 HARMONISE = ("none", "gap", "regions", "both")
+PERMUTATIONS = ("paired", "unpaired")
+ALTERNATIVES = ("two-sided", "greater", "less")
 MEDIATION_OUTCOMES = ("age", "pad", "brain_age")
 
 
@@ -164,6 +166,8 @@ class GroupSettings(_Written):
         Who takes part; empty takes all.
     phenotype : tuple of str
         Further tables.
+    model_dirs : tuple of str
+        Folders of models, from which is told what the cohort's networks are made of.
     models : tuple of str
         Models whose estimates are looked at, the most important first; empty takes all that there are.
     where : str
@@ -184,6 +188,16 @@ class GroupSettings(_Written):
     age_bins : tuple of str
         Growing edges of half-open bins of age, in years; empty takes decades.
     mediation_outcome : {"age", "pad", "brain_age"}
+    permutation : {"paired", "unpaired"}
+        How models are compared: signs of people's differences flipped, or absolute errors of both shuffled.
+    alternative : {"two-sided", "greater", "less"}
+        Of the Mann-Whitney tests of the gap; greater: the first of two groups lies above.
+    ensembles : tuple of str
+        Ensembles of base models, ``NAME=PATTERN,PATTERN`` each.
+    lesion_column : str
+        Column with the volume of white-matter lesions; empty looks for one.
+    comparison : tuple of str
+        Folders of ``brainage-train compare`` whose predictions are compared between groups.
     slow_steps : {"auto", "run", "skip"}
         Mediation, regressors and the like: auto runs them where the cohort is small enough.
     random_seed : int
@@ -195,6 +209,7 @@ class GroupSettings(_Written):
     participant_labels: tuple[str, ...] = ()
     session_labels: tuple[str, ...] = ()
     phenotype: tuple[str, ...] = ()
+    model_dirs: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     where: str = ""
     reference: str = ""
@@ -206,6 +221,11 @@ class GroupSettings(_Written):
     harmonise: str = "none"
     age_bins: tuple[str, ...] = ()
     mediation_outcome: str = "age"
+    permutation: str = "paired"
+    alternative: str = "two-sided"
+    ensembles: tuple[str, ...] = ()
+    lesion_column: str = ""
+    comparison: tuple[str, ...] = ()
     slow_steps: str = "auto"
     random_seed: int = 1
 
@@ -222,6 +242,8 @@ class GroupSettings(_Written):
         self._check_choice("slow_steps", SLOW_STEPS)
         self._check_choice("harmonise", HARMONISE)
         self._check_choice("mediation_outcome", MEDIATION_OUTCOMES)
+        self._check_choice("permutation", PERMUTATIONS)
+        self._check_choice("alternative", ALTERNATIVES)
         self._check_least(random_seed=1)
         self.age_edges()
         if self.groups and self.group_column:

@@ -15,7 +15,7 @@ from brainage_bids.settings import GroupSettings, Settings, read_toml
 
 NAMES = {"participant_label": "participant_labels", "session_label": "session_labels", "model_dir": "model_dirs", "output_dir": "out_dir"}
 """Options whose setting has another name."""
-FOLDERS = ("bids_dir", "out_dir", "work_dir", "bids_filter_file", "bids_database_dir", "phenotype", "model_dirs", "fitted")
+FOLDERS = ("bids_dir", "out_dir", "work_dir", "bids_filter_file", "bids_database_dir", "phenotype", "model_dirs", "fitted", "comparison")
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

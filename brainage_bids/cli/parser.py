@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from brainage_bids import __version__
-from brainage_bids.settings import BIAS_CORRECTIONS, HARMONISE, MEDIATION_OUTCOMES, SLOW_STEPS
+from brainage_bids.settings import ALTERNATIVES, BIAS_CORRECTIONS, HARMONISE, MEDIATION_OUTCOMES, PERMUTATIONS, SLOW_STEPS
 
 USAGE = 64
 
@@ -101,6 +101,18 @@ def _add_group(group) -> None:
     group.add_argument("--harmonise", choices=HARMONISE, help="ComBat between sites, of the gap, of regional volumes, or of both")
     group.add_argument("--age-bins", nargs="+", metavar="AGE", help="edges of half-open bins of age for errors (default: decades)")
     group.add_argument("--mediation-outcome", choices=MEDIATION_OUTCOMES, help="what is mediated (default: age)")
+    group.add_argument("--permutation", choices=PERMUTATIONS,
+                       help="how models are compared: signs of people's differences flipped (paired, the default), or the absolute errors "
+                       "of both shuffled (unpaired)")  # fmt: skip
+    group.add_argument("--alternative", choices=ALTERNATIVES,
+                       help="of the Mann-Whitney tests of the gap; greater: the first group, never the controls, lies above "
+                       "(default: two-sided)")  # fmt: skip
+    group.add_argument("--ensembles", nargs="+", action="extend", metavar="NAME=PATTERN,…",
+                       help="ensembles of base models to set side by side, such as whole='whole*' parts='cortex*,cerebellum*'")  # fmt: skip
+    group.add_argument("--lesion-column", metavar="COLUMN",
+                       help="volume of white-matter lesions (default: a column or label whose name and unit say so)")  # fmt: skip
+    group.add_argument("--comparison", nargs="+", action="extend", type=Path, metavar="DIR",
+                       help="folders of brainage-train compare; its gaps are compared between groups, over seeds")  # fmt: skip
     group.add_argument("--slow-steps", choices=SLOW_STEPS,
                        help="mediation, regressors and mixed models: auto (default) runs them for small cohorts")  # fmt: skip
 

@@ -270,8 +270,9 @@ def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str,
         parts, strangers = read_split(options.split_file, table.participants)
         words = f"parts of {options.split_file}{_who_is_not(table.participants, parts, strangers)}"
     elif options.split_parts:
-        parts, (first, second) = stratified_parts(table.participants, table.ages, table.projects, seed=options.seed)
-        words = f"8:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
+        n_parts = getattr(options, "n_parts", 10)
+        parts, (first, second) = stratified_parts(table.participants, table.ages, table.projects, seed=options.seed, n_parts=n_parts)
+        words = f"{n_parts - 2}:1:1 by age decile and site (divergence from all: validation {first:.3f}, test {second:.3f})"
     else:
         check_folds(table.n_people, options.folds, options.repeats)
         return None, f"{options.folds} folds, {options.repeats} times"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,9 +109,10 @@ def nested_rows(table: Columns, ages: Sequence[Any], models: Mapping[str, Sequen
 
 def fusion_errors(
     fit_table: Columns, fit_ages: Sequence[Any], test_table: Columns, test_ages: Sequence[Any], participants: Sequence[str],
-    models: Mapping[str, Sequence[str]], *, n_resamples: int = 2000, seed: int = 0,
+    models: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (), *, paired: bool = True, n_resamples: int = 2000,
+    seed: int = 0,
 ) -> list[Row]:  # fmt: skip
-    """MAE, MSE and R² of each model on rows that its head was not fitted on, and each model against the one before it.
+    """MAE, MSE and R² of each model on rows that its head was not fitted on, each pair of them compared, and what they predict.
 
     Parameters
     ----------
@@ -120,12 +120,17 @@ def fusion_errors(
         The rows that heads are fitted on.
     test_table, test_ages, participants
         Other people; rows that lack a column of any model are left out, so that all models are scored on the same rows.
+    pairs : sequence of (smaller, larger)
+        Names of models, such as T and T+A.
+    paired : bool
+        Of the permutation test; see `stats.accuracy.compare_models`.
 
     Returns
     -------
     list of Row
-        ``part`` = "error": ``model, mae, mse, r2``; ``part`` = "comparison": the row of `stats.accuracy.compare_models`, whose
-        interval is a paired bootstrap over people.
+        ``part`` = "error": ``model, mae, mse, r2``; ``part`` = "comparison", larger first: the row of `stats.accuracy.compare_models`,
+        whose interval is a paired bootstrap over people; ``part`` = "prediction": ``participant_id, model, age, predicted, residual``
+        (age − predicted) of each row.
     """
     everything = sorted({name for names in models.values() for name in names})
     values, age = fusion_matrix(test_table, everything), numbers(test_ages, "age")
@@ -144,9 +149,15 @@ def fusion_errors(
             fused.pop(model, None)
             empty = dict.fromkeys(("mae", "mse", "r2"))
             rows.append({"part": "error", **tidy(method, age.size, _ASSUMPTIONS, note=str(error), model=model, **empty)})
-    for one, other in pairwise(fused):
-        compared = compare_models(age, fused[other], fused[one], people, names=(other, one), n_resamples=n_resamples, seed=seed)
-        rows.append({"part": "comparison", **compared})
+    for smaller, larger in pairs:
+        if smaller in fused and larger in fused:
+            how = {"names": (larger, smaller), "paired": paired, "n_resamples": n_resamples, "seed": seed}
+            rows.append({"part": "comparison", **compare_models(age, fused[larger], fused[smaller], people, **how)})
+    for model, predicted in fused.items():
+        method = "linear fusion on rows it was not fitted on"
+        for person, one, guess in zip(people, age.tolist(), predicted.tolist()):
+            values_of = {"participant_id": person, "model": model, "age": one, "predicted": guess, "residual": one - guess}
+            rows.append({"part": "prediction", **tidy(method, 1, _ASSUMPTIONS, **values_of)})
     return rows
 
 

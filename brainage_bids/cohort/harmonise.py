@@ -25,6 +25,9 @@ NOT_HARMONISED = "site_not_harmonised"
 OUTSIDE = "covariate_outside_reference"
 """Flag of a row with a covariate outside the range of the reference rows, to which its kept effect is extrapolated."""
 
+IMPUTED = "covariate_imputed"
+"""Flag of a row that lacks a covariate; the mean of the reference rows stands in, so that its kept effect is that of the average."""
+
 _FEWEST = 3
 
 
@@ -46,6 +49,8 @@ class Harmonisation:
         Reference rows of each site.
     covariate_min, covariate_max : tuples of float
         Range of each covariate in the reference rows.
+    covariate_mean : tuple of float
+        Its mean there, which stands in for a missing value; empty in files of earlier versions: then nothing does.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +64,7 @@ class Harmonisation:
     counts: tuple[int, ...]
     covariate_min: tuple[float, ...]
     covariate_max: tuple[float, ...]
+    covariate_mean: tuple[float, ...] = ()
 
     def transform(
         self, table: Columns, sites: Sequence[Any], *, unseen: Literal["refuse", "flag"] = "refuse"
@@ -76,8 +82,8 @@ class Harmonisation:
         Returns
         -------
         dict of str to ndarray, list of tuples of str
-            Columns (NaN where a value or covariate is missing, or the site is unseen), and the flags of each row:
-            ``site_not_harmonised``, ``covariate_outside_reference``.
+            Columns (NaN where a value is missing or the site is unseen), and the flags of each row: ``site_not_harmonised``,
+            ``covariate_outside_reference``, ``covariate_imputed``.
 
         Raises
         ------
@@ -96,6 +102,9 @@ class Harmonisation:
         values = _matrix(table, self.columns)
         same_length(table=values, sites=sites)
         given = _matrix(table, self.covariates)
+        lacking = ~np.isfinite(given).all(axis=1)
+        if self.covariate_mean:
+            given = np.where(np.isfinite(given), given, np.asarray(self.covariate_mean))
         place = np.array([self.sites.index(name) if name in self.sites else -1 for name in names], dtype=int)
         kept = given @ np.asarray(self.effects).reshape(len(self.covariates), len(self.columns)) + np.asarray(self.mean)
         scored = (values - kept) / np.asarray(self.scale)
@@ -103,7 +112,11 @@ class Harmonisation:
         harmonised = np.where(place[:, None] >= 0, moved * np.asarray(self.scale) + kept, np.nan)
         outside = ((given < np.asarray(self.covariate_min)) | (given > np.asarray(self.covariate_max))).any(axis=1)
         seen = place >= 0
-        flags = [(OUTSIDE,) * bool(far) if known else (NOT_HARMONISED,) for known, far in zip(seen, outside)]
+        imputed = lacking & bool(self.covariate_mean)
+        flags = [
+            (OUTSIDE,) * bool(far) + (IMPUTED,) * bool(guessed) if known else (NOT_HARMONISED,)
+            for known, far, guessed in zip(seen, outside, imputed)
+        ]
         return {name: harmonised[:, number] for number, name in enumerate(self.columns)}, flags
 
 
@@ -144,7 +157,7 @@ def fit_harmonisation(
         mean=_tuple(model["stand_mean"][:, 0]), scale=_tuple(np.sqrt(np.ravel(model["var_pooled"]))),
         effects=_nested(model["B_hat"][len(found) :]), shifts=_nested(np.asarray(model["gamma_star"])),
         spreads=_nested(np.sqrt(np.asarray(model["delta_star"]))), counts=tuple(counts.tolist()),
-        covariate_min=_tuple(given.min(axis=0)), covariate_max=_tuple(given.max(axis=0)),
+        covariate_min=_tuple(given.min(axis=0)), covariate_max=_tuple(given.max(axis=0)), covariate_mean=_tuple(given.mean(axis=0)),
     )  # fmt: skip
 
 

@@ -201,6 +201,50 @@ def coverage_rows(
     return rows
 
 
+def held_rows(
+    low: np.ndarray, high: np.ndarray, ages: Sequence[Any], *, level: float, calibration_n: int | None, edges: Sequence[float],
+    method: str, assumptions: str = _ASSUMPTIONS, band: float = 0.95,
+) -> list[Row]:  # fmt: skip
+    """How many people's ages lie in their intervals: of all, and of people whose true age lies in each bin.
+
+    Parameters
+    ----------
+    low, high : ndarray, shape (n,)
+        Bounds in years; an interval that is NaN holds nothing.
+    calibration_n : int, optional
+        Rows behind the intervals, for the band (see `coverage_rows`); without it the band is the binomial's.
+    edges : sequence of float
+        Of half-open bins of age.
+
+    Returns
+    -------
+    list of Row
+        As `coverage_rows`; ``by`` is all, then age. ``width`` is of those that are not NaN. Nobody in a bin gives no row.
+    """
+    from scipy.stats import betabinom, binom
+
+    age = numbers(ages, "age")
+    covered = (low <= age) & (age <= high)
+    rows = []
+    bins = [("age", f"[{one:g}, {other:g})", (age >= one) & (age < other)) for one, other in zip(edges, edges[1:])]
+    for by, stratum, chosen in [("all", "all", np.isfinite(age)), *bins]:
+        n, count = int(chosen.sum()), int(covered[chosen].sum())
+        if n == 0:
+            continue
+        if calibration_n is None:
+            expected = binom(n, level)
+        else:
+            rank = math.ceil(round((calibration_n + 1) * level, 9))
+            expected = betabinom(n, rank, calibration_n + 1 - rank)
+        least, most = expected.ppf([(1 - band) / 2, (1 + band) / 2])
+        widths = (high - low)[chosen & np.isfinite(high - low)]
+        about = {"by": by, "stratum": stratum, "level": level, "calibration_n": calibration_n, "covered": count, "coverage": count / n}
+        values = {"expected_low": least / n, "expected_high": most / n, "within_band": bool(least <= count <= most)}
+        values |= {"width": float(widths.mean()) if widths.size else None, "p_too_few": float(expected.cdf(count))}
+        rows.append(tidy(method, n, assumptions, **about, **values))
+    return rows
+
+
 def _positive(sds: Sequence[Any]) -> np.ndarray:
     column = numbers(sds, "sd")
     if (column <= 0).any():

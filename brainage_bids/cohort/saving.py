@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,8 @@ def load(kind: type[Fitted], path: Path | str) -> Fitted:
     Raises
     ------
     BadConfiguration
-        If the file is missing, no JSON, of another kind or layout, or lacks a field.
+        If the file is missing, no JSON, of another kind or layout, or lacks a field that has no default (a field that a later version
+        added has one).
     """
     path = Path(path)
     try:
@@ -53,9 +54,10 @@ def load(kind: type[Fitted], path: Path | str) -> Fitted:
     if content.get("format") != LAYOUT:
         raise BadConfiguration(f"{path} has the layout {content.get('format')!r}; this version reads {LAYOUT}.")
     names = {field.name for field in fields(kind)}
-    if names - content.keys():
-        raise BadConfiguration(f"{path} lacks {', '.join(sorted(names - content.keys()))}.")
-    return kind(**{name: _frozen(content[name]) for name in names})
+    lacking = {field.name for field in fields(kind) if field.default is MISSING} - content.keys()
+    if lacking:
+        raise BadConfiguration(f"{path} lacks {', '.join(sorted(lacking))}.")
+    return kind(**{name: _frozen(content[name]) for name in names & content.keys()})
 
 
 def _plain(value: Any) -> Any:

@@ -9,10 +9,11 @@ import numpy as np
 from brainage_bids.group.cohort import Cohort, columns_of, need_rows
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
-from brainage_bids.stats.accuracy import accuracy_rows, compare_models, error_by_age
+from brainage_bids.stats.accuracy import accuracy_rows, compare_with_null, error_by_age
 from brainage_bids.stats.corrections import correct
+from brainage_bids.stats.permutation import null_histogram
 from brainage_bids.stats.polynomial import polynomial_by_age
-from brainage_bids.stats.rows import tidy
+from brainage_bids.stats.rows import Row, tidy
 
 MOST_PAIRS = 15
 
@@ -42,25 +43,36 @@ def compared(cohort: Cohort) -> list[Result]:
     if len(cohort.models) < 2:
         raise UnusableInput("There is one model, so none can be compared.")
     pairs = list(combinations(cohort.models, 2))
-    rows = []
+    rows: list[Row] = []
+    drawn: list[Row] = []
+    paired = cohort.settings.permutation == "paired"
     for first, second in pairs[:MOST_PAIRS]:
         keys = ["participant_id", "session_id"]
         ages = [cohort.visits(name)[[*keys, "brain_age", "age"]] for name in (first, second)]
         both = ages[0].merge(ages[1].drop(columns="age"), on=keys, suffixes=("", "_second"))
-        rows.append(
-            compare_models(
-                both["age"],
-                both["brain_age"],
-                both["brain_age_second"],
-                list(both["participant_id"]),
-                names=(first, second),
-                seed=cohort.seed,
-            )
-        )
-    about = "Difference of mean absolute errors of two models on the same visits; below 0 the first is better."
+        columns = (both["age"], both["brain_age"], both["brain_age_second"], list(both["participant_id"]))
+        row, null = compare_with_null(*columns, names=(first, second), paired=paired, seed=cohort.seed)
+        rows.append(row)
+        if null.size:
+            drawn += _histogram(row, null)
+    about = "Difference of mean absolute errors of two models on the same visits; below 0 the first is better. r_predictions and "
+    about += "r_errors say how far ages and signed errors of both go together."
     if len(pairs) > MOST_PAIRS:
         about += f" Of {len(pairs)} pairs the first {MOST_PAIRS} are compared; name fewer with --models."
-    return [table("model_comparison", "Models compared", about, correct(rows, "bh", family="pairs of models"))]
+    by_chance = "Differences of the mean absolute errors under the permutations, counted in bins, the observed one among them."
+    return [
+        table("model_comparison", "Models compared", about, correct(rows, "bh", family="pairs of models")),
+        table("model_comparison_null", "Differences by chance", by_chance, drawn),
+    ]
+
+
+def _histogram(row: Row, null: np.ndarray) -> list[Row]:
+    counts, edges = null_histogram(null, row["difference"])
+    about = {name: row[name] for name in ("first", "second", "difference")}
+    return [
+        tidy(row["method"], row["n"], row["assumptions"], **about, bin_low=low, bin_high=high, draws=int(count))
+        for count, low, high in zip(counts, edges, edges[1:])
+    ]
 
 
 def by_age(cohort: Cohort) -> list[Result]:

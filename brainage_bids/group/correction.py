@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from brainage_bids.cohort.age_bias import AgeBias, fit_age_bias
-from brainage_bids.cohort.intervals import ConformalIntervals, coverage_rows, fit_intervals
+from brainage_bids.cohort.age_intervals import NO_AGE, AgeIntervals, fit_age_intervals
+from brainage_bids.cohort.intervals import ConformalIntervals, coverage_rows, fit_intervals, held_rows
 from brainage_bids.cohort.sites import SiteOffsets, fit_site_offsets
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.collect import some
 from brainage_bids.group.fitted import Store, keep
 from brainage_bids.group.own_columns import CORRECTION
 from brainage_bids.group.results import Result, labelled, table
@@ -19,9 +24,9 @@ from brainage_bids.stats.comparisons import shown
 from brainage_bids.stats.metrics import bias_slope
 from brainage_bids.stats.rows import Row, tidy
 
-LEVEL = 0.95
+LEVEL, ALPHA = 0.95, 0.05
 FEWEST_OF_SITE = 5
-_HELD_OUT = "interval calibrated on one random half of the reference people, scored on the other"
+_HELD_OUT = "Interval calibrated on one random half of the reference people, scored on the other."
 
 
 def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None = None) -> tuple[Cohort, list[Result], list[str]]:
@@ -60,13 +65,15 @@ def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None =
             continue
         people = cohort.people(model)
         reference = people[people["reference"].astype(bool)]
-        for part, work in (("age bias", _bias), ("intervals", _intervals), ("sites", _sites)):
+        for part, work in (("age bias", _bias), ("across ages", _across), ("intervals", _intervals), ("sites", _sites)):
             try:
                 found, fitted = work(cohort, frame, rows, reference, flags, store)
             except UnusableInput as error:
                 lost.setdefault((part, str(error)), []).append(model)
                 continue
-            {"age bias": biases, "intervals": coverages, "sites": offsets}[part].extend(labelled(found, model=model))
+            {"age bias": biases, "across ages": coverages, "intervals": coverages, "sites": offsets}[part].extend(
+                labelled(found, model=model)
+            )
             if out_dir is not None and fitted is not None and store is None:
                 keep(out_dir, part.replace(" ", "_"), fitted, model)
     frame["correction_flags"] = [";".join(dict.fromkeys(codes)) or None for codes in flags]
@@ -74,6 +81,7 @@ def corrected(cohort: Cohort, out_dir: Path | None = None, store: Store | None =
     results = []
     if biases:
         results.append(table("age_bias", "Age bias before and after", _ABOUT_BIAS, biases))
+    coverages.sort(key=lambda row: ("all", "age", "predicted").index("all" if row["stratum"] == "all" else row["by"]))
     if coverages:
         results.append(table("coverage", "Coverage of the intervals", _ABOUT_COVERAGE, coverages))
     if offsets:
@@ -86,8 +94,9 @@ _ABOUT_BIAS = (
     "true age, so no error is ever computed from it."
 )
 _ABOUT_COVERAGE = (
-    "How often intervals hold the age: those calibrated here (split conformal; scored on people who were not used), and those that the "
-    "models wrote."
+    "How often intervals hold the age, of all and by decade of true age: those across ages (preferred, as made to hold at every age), "
+    "those around the brain age (conformal; made to hold among people of similar brain ages, so with a model that shrinks too seldom at "
+    "both ends of the age) - both scored on people they were not calibrated on - and those that the models wrote."
 )
 _ABOUT_SITES = "How far the gaps of the reference people of each site lie from the mean of all, at equal age."
 
@@ -127,59 +136,126 @@ def _intervals(cohort: Cohort, frame, rows, reference, flags, store: Store | Non
     fitted: ConformalIntervals = (
         store.get("intervals", model)
         if store
-        else fit_intervals(reference["age"], reference["brain_age"], level=LEVEL, edges=_edges(reference))
+        else fit_intervals(reference["age"], reference["brain_age"], level=LEVEL, edges=_edges(reference["brain_age"]))
     )
     low, high = fitted.bounds(frame.loc[rows, "brain_age"].to_numpy(float))
     frame.loc[rows, "conformal_low"], frame.loc[rows, "conformal_high"] = low.round(3), high.round(3)
     if store:
-        scored = coverage_rows(fitted, reference["age"], reference["brain_age"])
-        return [*labelled(scored, interval="conformal, of --fitted"), *_written(cohort.people(model))], fitted
-    found = []
-    half = np.random.default_rng(cohort.seed).permutation(len(reference)) < len(reference) / 2
-    first, second = reference[half], reference[~half]
+        rows_of = coverage_rows(fitted, reference["age"], reference["brain_age"])
+        rows_of += _by_true_age(fitted.bounds(reference["brain_age"]), reference, fitted.n, _AROUND)[1:]
+        return [*labelled(rows_of, interval="conformal, of --fitted"), *_written(cohort.people(model))], fitted
+    first, second = _halves(cohort, reference)
+
+    def fit(people) -> ConformalIntervals:
+        return fit_intervals(people["age"], people["brain_age"], level=LEVEL, edges=_edges(people["brain_age"]))
+
     try:
-        trial = fit_intervals(first["age"], first["brain_age"], level=LEVEL, edges=_edges(first))
-        for row in coverage_rows(trial, second["age"], second["brain_age"]):
-            found.append({"interval": "conformal, held out", **row, "note": f"{row['note']} {_HELD_OUT.capitalize()}.".strip()})
+        found = [
+            {**row, "note": f"{row['note']} {_HELD_OUT}".strip()} for row in coverage_rows(fit(first), second["age"], second["brain_age"])
+        ]
+        found += _exchanged(fit, first, second, _AROUND)[1:]
     except UnusableInput as error:
-        values = dict.fromkeys(("covered", "coverage", "expected_low", "expected_high", "within_band", "width"))
-        about = {"by": "predicted", "stratum": "all", "level": LEVEL, "calibration_n": len(first)}
-        found.append({"interval": "conformal, held out", **tidy(_HELD_OUT, len(second), "", note=str(error), **about, **values)})
-    return [*found, *_written(cohort.people(model))], fitted
+        found = [_unscored(first, second, str(error))]
+    return [*labelled(found, interval="conformal, held out"), *_written(cohort.people(model))], fitted
+
+
+_AROUND = "conformal intervals around the brain age"
+_ACROSS = "conformal intervals across ages"
+_ALIKE = "calibration and new people are alike (same scanners, same kind of people); one row a person"
+
+
+def _exchanged(fit: Callable[[Any], Any], first, second, what: str) -> list[Row]:
+    """Coverage by true age of two halves, each in the intervals of the other."""
+    import pandas as pd
+
+    bounds = [fit(one).bounds(other["brain_age"]) for one, other in ((first, second), (second, first))]
+    people = pd.concat([second, first])
+    rows = _by_true_age(np.concatenate(bounds, axis=1), people, min(len(first), len(second)), what)
+    return [{**row, "note": "Each random half of the reference people scored by intervals calibrated on the other."} for row in rows]
+
+
+def _by_true_age(bounds, people, n: int, what: str) -> list[Row]:
+    method = f"coverage of {100 * LEVEL:g} % {what}; 95 % band of the beta-binomial"
+    settings = {"level": LEVEL, "calibration_n": n, "edges": _edges(people["age"]), "method": method, "assumptions": _ALIKE}
+    return held_rows(*bounds, people["age"], **settings)
+
+
+def _across(cohort: Cohort, frame, rows, reference, flags, store: Store | None) -> tuple[list[Row], object]:
+    """Intervals that hold at every true age: of every person, and how often they held the age of reference people."""
+    model = frame.loc[rows[0], "model"]
+    name = "across ages, of --fitted" if store else "across ages, held out"
+    if store:
+        fitted: AgeIntervals = store.get("across_ages", model)
+    else:
+        fitted = fit_age_intervals(reference["age"], reference["brain_age"], level=LEVEL, seed=cohort.seed)
+    low, high = fitted.bounds(frame.loc[rows, "brain_age"])
+    frame.loc[rows, "across_ages_low"], frame.loc[rows, "across_ages_high"] = low.round(3), high.round(3)
+    for place, bound, predicted in zip(rows, low, frame.loc[rows, "brain_age"]):
+        if np.isnan(bound) and np.isfinite(predicted):
+            flags[place].append(NO_AGE)
+    if store:
+        return labelled(_by_true_age(fitted.bounds(reference["brain_age"]), reference, fitted.n, _ACROSS), interval=name), fitted
+    first, second = _halves(cohort, reference)
+    try:
+        found = _exchanged(
+            lambda people: fit_age_intervals(people["age"], people["brain_age"], level=LEVEL, seed=cohort.seed), first, second, _ACROSS
+        )
+    except UnusableInput as error:
+        found = [_unscored(first, second, str(error))]
+    return labelled(found, interval=name), fitted
+
+
+def _halves(cohort: Cohort, reference):
+    half = np.random.default_rng(cohort.seed).permutation(len(reference)) < len(reference) / 2
+    return reference[half], reference[~half]
+
+
+def _unscored(first, second, note: str) -> Row:
+    values = dict.fromkeys(("covered", "coverage", "expected_low", "expected_high", "within_band", "width"))
+    about = {"by": "all", "stratum": "all", "level": LEVEL, "calibration_n": len(first)}
+    return tidy(_HELD_OUT, len(second), "", note=note, **about, **values)
 
 
 def _written(people) -> list[Row]:
     """Coverage of the intervals that the model wrote, with the binomial band of its level."""
-    from scipy.stats import binom
-
     rows = []
     known = people[people["brain_age_low"].notna() & people["brain_age_high"].notna() & people["interval_level"].notna()]
     for who, chosen in (("reference", known[known["reference"].astype(bool)]), ("all", known)):
         if chosen.empty:
             continue
-        level, n = float(chosen["interval_level"].iloc[0]), len(chosen)
-        covered = int(((chosen["brain_age_low"] <= chosen["age"]) & (chosen["age"] <= chosen["brain_age_high"])).sum())
-        low, high = binom.ppf([0.025, 0.975], n, level)
-        values = {"covered": covered, "coverage": covered / n, "expected_low": low / n, "expected_high": high / n}
-        values |= {"within_band": bool(low <= covered <= high), "width": float((chosen["brain_age_high"] - chosen["brain_age_low"]).mean())}
+        level, bounds = float(chosen["interval_level"].iloc[0]), chosen[["brain_age_low", "brain_age_high"]].to_numpy(float).T
         method = f"coverage of the {100 * level:g} % interval that the model wrote; 95 % band of the binomial"
-        about = {"interval": f"the model's own, {who}", "by": "all", "stratum": "all", "level": level, "calibration_n": None}
-        rows.append(tidy(method, n, "independent people, one row each", **about, **values))
+        settings = {"level": level, "calibration_n": None, "edges": _edges(chosen["age"]), "method": method}
+        found = held_rows(*bounds, chosen["age"], assumptions="independent people, one row each", **settings)
+        rows += labelled(found, interval=f"the model's own, {who}")
     return rows
 
 
 def coverage_warnings(results: list[Result]) -> list[str]:
-    """A sentence for each kind of interval that holds fewer ages of reference people than chance allows, and of which models."""
+    """A sentence for each kind of interval that holds fewer ages of reference people than chance allows: of all, and of some true ages."""
     rows = [row for result in results if result.name == "coverage" for row in result.rows if not row["interval"].endswith(", all")]
-    rows = [row for row in rows if row["stratum"] == "all" and row["coverage"] is not None and row["coverage"] < row["expected_low"]]
+    rows = [row for row in rows if row["coverage"] is not None]
     kinds: dict[tuple[str, float], list[str]] = {}
     for row in rows:
-        told = f"{row['model']} {100 * row['coverage']:.0f} % of {row['n']} people"
-        kinds.setdefault((row["interval"], row["level"]), []).append(told)
-    return [
-        f"Intervals ({interval}) hold the age of fewer people than the promised {100 * level:g} %: {', '.join(said)}; do not "
+        if row["stratum"] == "all" and row["coverage"] < row["expected_low"]:
+            told = f"{row['model']} {100 * row['coverage']:.0f} % of {row['n']} people"
+            kinds.setdefault((row["interval"], row["level"]), []).append(told)
+    said = [
+        f"Intervals ({interval}) hold the age of fewer people than the promised {100 * level:g} %: {', '.join(told)}; do not "
         "read them as such."
-        for (interval, level), said in kinds.items()
+        for (interval, level), told in kinds.items()
+    ]
+    some_ages: dict[tuple[str, float], list[str]] = {}
+    bins = Counter(row["interval"] for row in rows if row["by"] == "age")  # as many tests
+    for row in rows:
+        too_few = row["by"] == "age" and row["p_too_few"] * bins[row["interval"]] < ALPHA
+        if too_few and (row["interval"], row["level"]) not in kinds:
+            told = f"{row['model']} {100 * row['coverage']:.0f} % of {row['n']} people of {row['stratum']} years"
+            some_ages.setdefault((row["interval"], row["level"]), []).append(told)
+    return said + [
+        f"Intervals ({interval}) hold too few people of some ages: {some(told)}, of the promised {100 * level:g} %"
+        f"{'' if interval.startswith('across') else '; those across ages are made to hold at every age'}."
+        for (interval, level), told in some_ages.items()
     ]
 
 
@@ -200,9 +276,9 @@ def _sites(cohort: Cohort, frame, rows, reference, flags, store: Store | None) -
     return fitted.rows(), fitted
 
 
-def _edges(people) -> list[float]:
-    predicted = people["brain_age"].to_numpy(float).clip(0, 130)
-    low, high = np.floor(predicted.min() / 10) * 10, np.floor(predicted.max() / 10) * 10 + 10
+def _edges(years) -> list[float]:
+    years = years.to_numpy(float).clip(0, 130)
+    low, high = np.floor(years.min() / 10) * 10, np.floor(years.max() / 10) * 10 + 10
     return np.arange(low, high + 1, 10).tolist()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from brainage_bids.group.adjust import CARRIER, carriers, counted, risk_column
 from brainage_bids.group.associations import measures_of, numbers_of
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.groups import groups_column
@@ -14,8 +15,6 @@ from brainage_bids.stats.corrections import correct
 from brainage_bids.stats.describe import describe_groups
 from brainage_bids.stats.rows import Row, labels, numbers
 
-RISK = ("apoe", "apoe4", "apoe_e4", "apoee4")
-"""Columns with the number of ε4 alleles; who carries one is a covariate."""
 MOST_COLUMNS = 60
 
 
@@ -24,44 +23,49 @@ def described(cohort: Cohort) -> list[Result]:
     if cohort.table.empty:
         raise UnusableInput("Nobody takes part, so nobody is described.")
     people = cohort.people(cohort.models[0])
-    names = numbers_of(cohort)[:MOST_COLUMNS]
+    kinds = counted(cohort, people)
+    names = [name for name in numbers_of(cohort) if name not in kinds][:MOST_COLUMNS]
     try:
         column = groups_column(cohort)
         group = list(labels(people[column]))
     except (UnusableInput, BadConfiguration):  # no groups that can be compared: everybody is one; the step of the groups says why
         column, group = "", None
-    columns = columns_of(people, ["age", "brain_age", "pad", "sex", "site"]) | measures_of(people, names)
-    kinds = [name for name in ("sex", "site") if any(value is not None for value in columns[name])]
-    rows = describe_groups(columns, group, variables=["age", "brain_age", "pad", *names], counts=kinds)
+    columns = columns_of(people, ["age", "brain_age", "pad", "sex"]) | measures_of(people, names)
+    rows = describe_groups(columns | kinds, group, variables=["age", "brain_age", "pad", *names], counts=list(kinds))
     about = f"First visits{f' by {column}' if column else ''}: medians and ranges, means, counts; rows of tests compare the groups."
     results = [table("description", "The study's people", about, rows)]
     if column and names:
+        risk = risk_column(cohort)
+        if risk and risk != column:
+            columns[CARRIER] = carriers(people[risk])
         rows = _between(columns, group, names)
         about = (
-            f"Phenotype columns between the groups of '{column}': ANCOVA with age, sex and carriers of ε4 where known; ANOVA with "
-            "Bonferroni pairs where no covariate does anything; of logarithms where all values are above 0 and skewed to the right."
+            f"Phenotype columns between the groups of '{column}': ANCOVA with sex and carriers of ε4 where known, and with age beside them "
+            "(column 'covariates'); ANOVA with Bonferroni pairs where no covariate does anything; of logarithms where all values are above "
+            "0 and skewed to the right."
         )
         results.append(table("groups_phenotype", "Phenotype by group", about, rows))
     return results
 
 
 def _between(columns: dict[str, list], group: list | None, names: list[str]) -> list[Row]:
-    carrier = next((name for name in names if name.lower().replace("-", "_") in RISK), None)
-    known = {name: columns[name] for name in ("age", "sex") if len({value for value in columns[name] if value is not None}) > 1}
-    tests: list[Row] = []
-    pairs: list[Row] = []
-    for name in names:
-        covariates = dict(known)
-        if carrier is not None and name != carrier:
-            covariates["carrier"] = [None if value is None else float(value > 0) for value in columns[carrier]]
-        try:
-            rows = compare_adjusted(columns[name], group, covariates, variable=name, log=skewed(columns[name]))
-        except UnusableInput:
-            continue  # the row of the column in the description shows that nobody, or one group, has it
-        rows = labelled(rows, column=name, covariates=", ".join(covariates))
-        tests += [row for row in rows if row["part"] == "test" and row["term"] == "group"][-1:]
-        pairs += [row for row in rows if row["part"] == "pair"]
-    return [*correct(tests, "bh", family="phenotype columns between groups"), *pairs]
+    """Tests and pairs with sex and carriers as covariates, then with age too."""
+    vary = [name for name in ("sex", CARRIER, "age") if len({value for value in columns.get(name, ()) if value is not None}) > 1]
+    found: list[Row] = []
+    for chosen in dict.fromkeys((tuple(name for name in vary if name != "age"), tuple(vary))):
+        said = ", ".join(chosen) or "none"
+        tests: list[Row] = []
+        for name in names:
+            try:
+                given = {one: columns[one] for one in chosen}
+                rows = compare_adjusted(columns[name], group, given, variable=name, log=skewed(columns[name]))
+            except UnusableInput:
+                continue  # the row of the column in the description shows that nobody, or one group, has it
+            rows = labelled(rows, column=name, covariates=said)
+            tests += [row for row in rows if row["part"] == "test" and row["term"] == "group"][-1:]
+            found += [row for row in rows if row["part"] == "pair"]
+        found += correct(tests, "bh", family=f"phenotype columns between groups, covariates {said}")
+    return sorted(found, key=lambda row: row["part"], reverse=True)  # tests first
 
 
 def skewed(values: list) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from brainage_bids import __version__
 from brainage_bids.bids.sink import sink_json
 from brainage_bids.cohort.age_bias import AgeBias
+from brainage_bids.cohort.age_intervals import AgeIntervals
 from brainage_bids.cohort.fusion import LinearHead, MeanHead, RidgeHead
 from brainage_bids.cohort.harmonise import Harmonisation
 from brainage_bids.cohort.intervals import ConformalIntervals
@@ -24,7 +25,7 @@ INDEX = "fitted"
 """Name of the file that says which models of which weights the objects were fitted for."""
 LAYOUT = 1
 KINDS: Mapping[str, type] = {
-    "age_bias": AgeBias, "intervals": ConformalIntervals, "sites": SiteOffsets, "combat_gap": Harmonisation,
+    "age_bias": AgeBias, "across_ages": AgeIntervals, "intervals": ConformalIntervals, "sites": SiteOffsets, "combat_gap": Harmonisation,
     "combat_regions": Harmonisation, "fusion_mean": MeanHead, "fusion_linear": LinearHead, "fusion_ridge": RidgeHead,
 }  # fmt: skip
 

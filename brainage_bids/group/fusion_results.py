@@ -1,4 +1,4 @@
-"""Tables of a fusion: weights, nested models, errors by level, and the fused age of every visit with the spread of its parts."""
+"""Tables of a fusion: weights, nested models, their errors, and the fused age of every visit with the spread of its parts."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainage_bids.cohort.fusion import RidgeHead, cross_fit, fit_ridge
+from brainage_bids.cohort.fusion import RidgeHead
 from brainage_bids.cohort.fusion_tables import coefficient_rows, fusion_errors, nested_rows
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.results import Result, table
-from brainage_bids.stats.rows import Row, tidy
+from brainage_bids.stats.polynomial import interval_width
+from brainage_bids.stats.rows import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Families = Mapping[str, tuple[str, ...]]
-LEVEL = 0.95
 
 
-def fitted_results(
-    cohort: Cohort, complete: pd.DataFrame, families: Families, covariates: tuple[str, ...], ensemble: np.ndarray
-) -> list[Result]:
-    """Coefficients, nested models and errors of T, A, T+A and T+A+sex; errors of base models, sub-ensembles and the ensemble."""
+def fitted_results(cohort: Cohort, complete: pd.DataFrame, families: Families, covariates: tuple[str, ...]) -> list[Result]:
+    """Coefficients, nested models, errors and ages of T, A, T+A and T+A+sex."""
     inputs = tuple(families)
     whole, adjusted = "+".join(inputs), "+".join((*inputs, *covariates))
     models = {name: (name,) for name in inputs} | {whole: inputs}
@@ -37,50 +35,20 @@ def fitted_results(
     first, second = complete[half], complete[~half]
     errors = fusion_errors(
         columns_of(first, names), first["age"].to_numpy(float), columns_of(second, names), second["age"].to_numpy(float),
-        list(second["participant_id"]), models, seed=cohort.seed,
+        list(second["participant_id"]), models, pairs, paired=cohort.settings.permutation == "paired", seed=cohort.seed,
     )  # fmt: skip
-    scored, compared = ([row for row in errors if row["part"] == part] for part in ("error", "comparison"))
-    about = "Least squares of age on the models' ages, alone, together and with sex; F tests of one within the other."
+    scored, compared, predicted = ([row for row in errors if row["part"] == part] for part in ("error", "comparison", "prediction"))
+    about = "Least squares of age on the models' ages, alone, together and with sex; F tests of one within the other, on the reference "
+    about += "people, on whom the head that is kept is fitted."
     halves = "Fitted on one random half of the reference people, scored on the other."
     found = [
         ("fusion_coefficients", "Weights of the fusion", about, coefficient_rows(columns, ages, models)),
         ("fusion_nested", "Nested fusions", about, nested_rows(columns, ages, models, pairs)),
         ("fusion_errors", "Errors of linear fusions", halves, scored),
-        ("fusion_comparison", "Fusions compared", "Each linear fusion against the one before, on the same people.", compared),
-        ("fusion_levels", "Errors by level", _ABOUT_LEVELS, _levels(cohort, complete, families, ensemble)),
+        ("fusion_comparison", "Fusions compared", "Each linear fusion against one within it, on the people that are scored.", compared),
+        ("fusion_predictions", "Ages of the linear fusions", "Predicted age and residual of the people that are scored.", predicted),
     ]
     return [table(*parts) for parts in found if parts[-1]]
-
-
-_ABOUT_LEVELS = (
-    "Mean absolute error of base models (mean and s.d. over them), of each sub-ensemble's ridge, and of ridge over the sub-ensembles; the "
-    "last two out of fold."
-)
-
-
-def _levels(cohort: Cohort, complete: pd.DataFrame, families: Families, ensemble: np.ndarray) -> list[Row]:
-    ages, people = complete["age"].to_numpy(float), list(complete["participant_id"])
-    assumptions, rows = "base models did not train on these people; one row a person", []
-    subs = []
-    for family, members in families.items():
-        errors = [float(np.abs(complete[name].to_numpy(float) - ages).mean()) for name in members]
-        spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else None
-        about = {"level": "base models", "family": family, "base_models": len(members)}
-        rows.append(tidy("mean absolute error", len(ages), assumptions, **about, mae=float(np.mean(errors)), mae_sd=spread))
-        columns = columns_of(complete, list(members))
-
-        def fit(table, age, who, family=family, members=members):
-            return fit_ridge(table, age, list(who), {family: members}, seed=cohort.seed)
-
-        fused = cross_fit(fit, columns, ages, people, seed=cohort.seed)
-        subs.append(tidy("ridge, out of fold", len(ages), assumptions, **{**about, "level": "sub-ensemble"}, mae=_mae(fused, ages)))
-    total = sum(len(members) for members in families.values())
-    about = {"level": "ensemble", "family": "all", "base_models": total}
-    return [*rows, *subs, tidy("ridge on two levels, out of fold", len(ages), assumptions, **about, mae=_mae(ensemble, ages))]
-
-
-def _mae(fused: np.ndarray, ages: np.ndarray) -> float:
-    return float(np.abs(fused - ages).mean())
 
 
 def spread_of_models(visits: pd.DataFrame, families: Families, head: RidgeHead) -> dict[str, np.ndarray]:
@@ -101,15 +69,11 @@ def spread_of_models(visits: pd.DataFrame, families: Families, head: RidgeHead) 
 
 
 def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.stats import t as student
-
     counts = np.isfinite(values).sum(axis=1)
-    sd = np.full(len(values), np.nan)
-    width = sd.copy()
     several = counts > 1
+    sd = np.full(len(values), np.nan)
     sd[several] = np.nanstd(values[several], axis=1, ddof=1)
-    width[several] = 2 * student.ppf((1 + LEVEL) / 2, counts[several] - 1) * sd[several] / np.sqrt(counts[several])
-    return sd.round(3), width.round(3)
+    return sd.round(3), interval_width(sd, counts).round(3)
 
 
 def visit_rows(

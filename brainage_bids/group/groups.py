@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brainage_bids.group.cohort import Cohort, columns_of, is_numeric
+from brainage_bids.group.adjust import counted, usable_group
+from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.phenotype_columns import MOST_KINDS
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.anova import adjusted_pairs, analysis_of_variance
+from brainage_bids.stats.corrections import correct
 from brainage_bids.stats.counts import compare_counts
 from brainage_bids.stats.formulas import default_formula, fit_formula, fit_mixed, formula_columns
 from brainage_bids.stats.groups import compare_groups
@@ -54,7 +56,8 @@ def compared_groups(cohort: Cohort) -> list[Result]:
             there = [name for name in order if _count(values, group, name) > 0]
             family = f"pairs of groups, {variable}, {model}"
             means += labelled(compare_groups(values, group, variable=variable, order=there, family=family), model=model)
-            ranks += labelled(compare_groups(values, group, variable=variable, order=there, ranks=True, family=family), model=model)
+            how = {"ranks": True, "alternative": cohort.settings.alternative if variable != "age" else "two-sided", "family": family}
+            ranks += labelled(compare_groups(values, group, variable=variable, order=there, **how), model=model)
             if variable in ("pad", "pad_site_adjusted", "pad_harmonised"):
                 covariates = _covariates(people, variable)
                 variance += labelled(analysis_of_variance(values, group, variable=variable), model=model, covariates="none")
@@ -65,7 +68,8 @@ def compared_groups(cohort: Cohort) -> list[Result]:
     if not means:
         raise UnusableInput(f"The column '{column}' has fewer than two groups with people, so none can be compared.")
     people = cohort.people(cohort.models[0])
-    counts = [compare_counts(people[name], people[column], variable=name) for name in ("sex", "site") if people[name].notna().any()]
+    counts = [compare_counts(kinds, people[column], variable=name) for name, kinds in counted(cohort, people).items()]
+    counts = correct(counts, "bh", family=f"counts between the groups of {column}")
     return [
         table(
             "groups_means",
@@ -78,8 +82,11 @@ def compared_groups(cohort: Cohort) -> list[Result]:
         table(
             "groups_adjusted", "Adjusted differences", f"Differences of the gap between groups of '{column}' at equal covariates.", adjusted
         ),
-        table("groups_counts", "Sex and site by group", f"Whether the groups of '{column}' differ in sex and site.", counts),
+        table("groups_counts", "Counts by group", f"Whether the groups of '{column}' differ in what is counted: {_COUNTED}.", counts),
     ]
+
+
+_COUNTED = "sex, site and every phenotype column of a few kinds or of two values"
 
 
 def formula_models(cohort: Cohort) -> list[Result]:
@@ -92,7 +99,7 @@ def formula_models(cohort: Cohort) -> list[Result]:
         if people.empty:
             continue
         columns = columns_of(people)
-        formulas = asked or [default_formula(columns, group=_usable_group(cohort))]
+        formulas = asked or [default_formula(columns, group=usable_group(cohort))]
         for formula in formulas:
             rows += labelled(fit_formula(columns, formula), model=model, formula=formula)
             if visits["participant_id"].duplicated().any() and _mixed_wanted(cohort, len(visits)):
@@ -157,13 +164,6 @@ def groups_column(cohort: Cohort) -> str:
         said = f"The column '{column}' has {len(kinds)} group(s)" + (f" ({kinds[0]})" if kinds else "")
         raise UnusableInput(f"{said}; two are needed to compare.")
     return column
-
-
-def _usable_group(cohort: Cohort) -> str | None:
-    if not cohort.group_column or (is_numeric(cohort.table[cohort.group_column]) and not cohort.group_asked):
-        return None
-    kinds = {value for value in labels(cohort.table[cohort.group_column]) if value is not None}
-    return cohort.group_column if 2 <= len(kinds) <= MOST_KINDS else None
 
 
 def _covariates(people, variable: str) -> dict[str, list]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainage_bids.cohort.harmonise import Harmonisation, fit_harmonisation
+from brainage_bids.cohort.harmonise import IMPUTED, Harmonisation, fit_harmonisation
+from brainage_bids.group.adjust import taken
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.collect import some
 from brainage_bids.group.fitted import Store, keep
 from brainage_bids.group.own_columns import HARMONISED
 from brainage_bids.group.results import Result, labelled, table
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_OF_SITE = 5
-_ASSUMPTIONS = "reference people of the sites are alike but for age and sex, whose effects are kept"
 _ABOUT = (
-    "ComBat between sites, fitted on the reference people with age and sex kept: what is taken off each site, and how much the sites "
-    "differ at equal age before and after, in the people it was fitted on and in all. Sites without reference people stay empty."
+    "ComBat between sites, fitted on the reference people with age and sex kept (see 'assumptions'): what is taken off each site, and how "
+    "much the sites differ at equal age before and after, in the people it was fitted on and in all. Sites without reference people stay "
+    "empty."
 )
 
 
@@ -45,11 +47,14 @@ def harmonised(cohort: Cohort, out_dir: Path | None = None, store: Store | None 
         for model in cohort.models:
             chosen = frame.index[frame["model"] == model]
             try:
-                found, values, _ = _one(cohort, frame.loc[chosen], ("pad",), "combat_gap", model, out_dir, store)
+                found, values, flags = _one(cohort, frame.loc[chosen], ("pad",), "combat_gap", model, out_dir, store)
             except UnusableInput as error:
                 lost.setdefault(str(error), []).append(model)
                 continue
             frame.loc[chosen, HARMONISED] = values["pad"].round(3)
+            for place in chosen[[IMPUTED in codes for codes in flags]]:
+                told = frame.at[place, "correction_flags"] if "correction_flags" in frame else None
+                frame.loc[place, "correction_flags"] = f"{told};{IMPUTED}" if isinstance(told, str) else IMPUTED
             rows += labelled(found, model=model)
     if asked in ("regions", "both"):
         try:
@@ -92,7 +97,6 @@ def _one(
     cohort: Cohort, frame: pd.DataFrame, names: tuple[str, ...], part: str, model: str, out_dir: Path | None, store: Store | None
 ) -> tuple[list[Row], dict[str, np.ndarray], list[tuple[str, ...]]]:
     """Fit (or take) and apply; rows of what was done, harmonised columns, flags."""
-    covariates = tuple(name for name in ("age", "sex") if frame[name].nunique() > 1 and frame[name].notna().all())
     people = frame.drop_duplicates("participant_id")
     reference = people[people["reference"].astype(bool)]
     columns = columns_of(frame, [*names, "age", "sex", "site"])
@@ -101,6 +105,7 @@ def _one(
     else:
         chosen = _sites(columns_of(reference, ["site"])["site"])
         known = reference[reference["site"].isin(chosen)]
+        covariates = tuple(name for name in ("age", "sex") if known[name].nunique() > 1 and _taken(known, name))
         fitted = fit_harmonisation(columns_of(known, [*names, *covariates]), list(known["site"]), names, covariates)
         if out_dir is not None:
             keep(out_dir, part, fitted, model)
@@ -110,7 +115,28 @@ def _one(
         cohort.warnings.append(
             f"The harmonisation has seen too few reference people of {', '.join(unseen[:5])}; what lies there is left empty, not passed on."
         )
-    return _rows(frame, people.index, names, values, fitted), values, flags
+    said = _assumptions(people, names, fitted, applied=bool(store))
+    return _rows(frame, people.index, names, values, fitted, said), values, flags
+
+
+def _assumptions(people: pd.DataFrame, names: tuple[str, ...], fitted: Harmonisation, *, applied: bool) -> str:
+    """What is kept and assumed, and by name what became of people who lack something."""
+    kept = " and ".join(fitted.covariates) or "nothing"
+    said = f"reference people of the sites are alike but for {kept}, whose effects are kept"
+    if "sex" not in fitted.covariates:
+        return f"{said}; sex is not among them, as it is one, or more than half of a site lack it"
+    here = people["site"].isin(fitted.sites)
+    lacking = people.loc[here & people["sex"].isna(), "participant_id"].tolist()
+    if lacking:
+        becomes = "the mean sex of the fit stands in for theirs" if fitted.covariate_mean else "left empty"
+        said += f"; {some(lacking)} without sex: {'' if applied else 'left out of the fit, '}{becomes}"
+    without = people.loc[here & people["reference"].astype(bool) & people[list(names)].isna().any(axis=1), "participant_id"].tolist()
+    return said + (f"; {some(without)} without a value of every column: left out of the fit" if without and not applied else "")
+
+
+def _taken(known: pd.DataFrame, name: str) -> bool:
+    """Whether half of the reference people of every site have a column."""
+    return all(taken(columns_of(people, [name])[name]) for _, people in known.groupby("site"))
 
 
 def _sites(sites: list[Any]) -> list[str]:
@@ -125,13 +151,15 @@ def _sites(sites: list[Any]) -> list[str]:
 def _varying(reference: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, ...]:
     sites = _sites(list(reference["site"]))
     known = reference[reference["site"].isin(sites)]
-    kept = tuple(name for name in names if known[name].notna().all() and (known.groupby("site")[name].nunique() > 1).all())
+    kept = tuple(name for name in names if _taken(known, name) and (known.groupby("site")[name].nunique() > 1).all())
     if not kept:
-        raise UnusableInput("No volume of a region is known of all reference people and varies at every site.")
+        raise UnusableInput("No volume of a region is known of half of the reference people of every site and varies there.")
     return kept
 
 
-def _rows(frame: pd.DataFrame, people, names: tuple[str, ...], values: dict[str, np.ndarray], fitted: Harmonisation) -> list[Row]:
+def _rows(
+    frame: pd.DataFrame, people, names: tuple[str, ...], values: dict[str, np.ndarray], fitted: Harmonisation, said: str
+) -> list[Row]:
     rows = []
     after = frame.assign(**values).loc[people]
     before = frame.loc[people]
@@ -139,7 +167,7 @@ def _rows(frame: pd.DataFrame, people, names: tuple[str, ...], values: dict[str,
         for number, site in enumerate(fitted.sites):
             shift = {"offset": fitted.shifts[number][place] * fitted.scale[place], "spread": fitted.spreads[number][place]}
             about = {"column": name, "part": "site", "site": site}
-            rows.append(tidy("ComBat (neuroHarmonize)", fitted.counts[number], _ASSUMPTIONS, **about, **shift))
+            rows.append(tidy("ComBat (neuroHarmonize)", fitted.counts[number], said, **about, **shift))
         if name not in names:
             continue
         for who, chosen in (("reference", before["reference"].astype(bool)), ("all", before["reference"].notna())):

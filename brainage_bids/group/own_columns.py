@@ -13,7 +13,8 @@ ESTIMATE = (
 )  # fmt: skip
 """Of every row."""
 CORRECTION = (
-    "brain_age_corrected", "pad_corrected", "bias_method", "conformal_low", "conformal_high", "pad_site_adjusted", "correction_flags",
+    "brain_age_corrected", "pad_corrected", "bias_method", "across_ages_low", "across_ages_high", "conformal_low", "conformal_high",
+    "pad_site_adjusted", "correction_flags",
 )  # fmt: skip
 HARMONISED = "pad_harmonised"
 MADE_GROUP = "made_group"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainage_bids import __version__
+from brainage_bids.group.associations import measures_of, numbers_of, quotients
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.run import Outcome
 from brainage_bids.group.sessions import retests
@@ -29,11 +30,13 @@ def group_view(outcome: Outcome) -> GroupView:
     if cohort.group_column:
         columns["group"] = list(labels(people[cohort.group_column]))
     results = {result.name: ResultView(result.name, result.title, result.about, result.rows) for result in report.results}
-    settings = {name: getattr(cohort.settings, name) for name in ("reference", "where", "bias_correction")}
+    settings = {name: getattr(cohort.settings, name) for name in ("reference", "where", "bias_correction", "permutation")}
     settings["group_column"] = cohort.group_column
     pairs = [(one["pad"], other["pad"]) for one, other in retests(cohort, first)] if len(cohort.table) else []
     problems = [("files and tables", problem) for problem in cohort.problems] + list(report.problems)
-    return GroupView(cohort.models, columns, pairs, results, facts(cohort), report.warnings, problems, settings)
+    measures = measures_of(people, numbers_of(cohort))
+    measures |= quotients(measures)
+    return GroupView(cohort.models, columns, pairs, results, facts(cohort), report.warnings, problems, settings, measures)
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brainage_bids.group.associations import covariates_of, measures_of, numbers_of
+from brainage_bids.group.adjust import adjusting
+from brainage_bids.group.associations import measures_of, numbers_of, words_of
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.results import Result, labelled, table
 from brainage_bids.records import UnusableInput
@@ -26,15 +27,17 @@ def regions(cohort: Cohort) -> list[Result]:
         names = varying(people, cohort.regions)
         if names:
             outcomes = ("pad", "age") if model == cohort.models[0] else ("pad",)
-            rows += labelled(_against(people, names, outcomes, f"regions, {model}"), model=model)
+            rows += labelled(_against(cohort, people, names, outcomes, f"regions, {model}"), model=model)
     if not rows:
         raise UnusableInput("No volume of a region varies.")
-    about = "Volumes against the gap and against age, beyond age, sex and intracranial volume. Surface areas are not measured by this app."
+    beyond = words_of([*adjusting(cohort, people := cohort.people(cohort.models[0])), "intracranial volume"])
+    about = f"Volumes against the gap and against age, beyond {beyond}. Surface areas are not measured by this app."
     results = [table("regions", "Regions", about, rows)]
-    people = cohort.people(cohort.models[0])
     names = varying(people, cohort.regions)[:MOST_COLUMNS]
-    matrix = correlation_matrix(columns_of(people, names))
-    results.append(table("regions_matrix", "Regions among each other", "Correlations of all pairs of volumes.", matrix))
+    others = {name: values for name, values in adjusting(cohort, people, age=False).items() if name == cohort.group_column}
+    about = f"Correlations of all pairs of volumes{', within groups' * bool(others)}."
+    matrix = correlation_matrix(columns_of(people, names), covariates=others)
+    results.append(table("regions_matrix", "Regions among each other", about, matrix))
     return [*results, *_blood(cohort)]
 
 
@@ -47,7 +50,7 @@ def contributions(cohort: Cohort) -> list[Result]:
         people = cohort.people(model)
         names = varying(people, [name for name in cohort.contributions if name.startswith(f"contrib_{model}_")])
         if names:
-            rows += labelled(_against(people, names, ("pad", "age"), f"contributions, {model}"), model=model)
+            rows += labelled(_against(cohort, people, names, ("pad", "age"), f"contributions, {model}"), model=model)
     if not rows:
         raise UnusableInput("What structures add to a brain age does not vary.")
     about = (
@@ -62,9 +65,10 @@ def varying(people, names: Sequence[str]) -> list[str]:
     return [name for name in names if people[name].nunique() > 1]
 
 
-def _against(people, names: list[str], outcomes: tuple[str, ...], family: str) -> list[Row]:
-    columns = columns_of(people, [*names, "pad", "age", "sex"])
-    covariates = [*covariates_of(columns), *([INTRACRANIAL] if INTRACRANIAL in names else [])]
+def _against(cohort: Cohort, people, names: list[str], outcomes: tuple[str, ...], family: str) -> list[Row]:
+    others = adjusting(cohort, people)
+    columns = columns_of(people, [*names, "pad", "age"]) | others
+    covariates = [*others, *([INTRACRANIAL] if INTRACRANIAL in names else [])]
     rows: list[Row] = []
     for outcome in outcomes:
         own = [name for name in covariates if name != outcome]
@@ -78,20 +82,23 @@ def _blood(cohort: Cohort) -> list[Result]:
     names, other = varying(people, cohort.regions)[:MOST_COLUMNS], numbers_of(cohort)[:MOST_COLUMNS]
     if not other:
         return []
-    columns = columns_of(people, [*names, "age", "sex"])
-    measures = measures_of(people, other)
-    chosen = _with_age(columns, names, "volumes"), _with_age({**columns, **measures}, other, "phenotype columns")
-    about = f"Volumes and phenotype columns that go with age (corrected p < {ALPHA:g}), beyond age and sex; one row a person."
+    others = adjusting(cohort, people)
+    columns, measures = columns_of(people, [*names, "age"]) | others, measures_of(people, other)
+    own = [name for name in others if name == cohort.group_column]
+    chosen = _with_age(columns, names, own, "volumes"), _with_age({**columns, **measures}, other, own, "phenotype columns")
+    about = f"Volumes and phenotype columns that go with age (corrected p < {ALPHA:g}), beyond {words_of(others)}; one row a person."
     if not all(chosen):
         return []
     rows: list[Row] = []
     for name in chosen[1]:
         whole = {**columns, name: measures[name]}
-        rows += associate(whole, name, chosen[0], covariates=covariates_of(columns), family=f"volumes against {name}")
+        rows += associate(whole, name, chosen[0], covariates=list(others), family=f"volumes against {name}")
     about += f" {len(chosen[0])} of {len(names)} volumes and {len(chosen[1])} of {len(other)} columns; corrected within each column."
     return [table("regions_phenotype", "Regions and phenotype", about, rows)]
 
 
-def _with_age(columns: dict[str, list], names: list[str], family: str) -> list[str]:
-    rows = associate(columns, "age", names, covariates=[], family=f"{family} against age")
-    return [row["second"] for row in rows if row["p_corrected"] is not None and row["p_corrected"] < ALPHA]
+def _with_age(columns: dict[str, list], names: list[str], covariates: list[str], family: str) -> list[str]:
+    """Columns that go with age, within groups where there are some."""
+    rows = associate(columns, "age", names, covariates=covariates, family=f"{family} against age")
+    p = "p_partial_corrected" if covariates else "p_corrected"
+    return [row["second"] for row in rows if row.get(p) is not None and row[p] < ALPHA]

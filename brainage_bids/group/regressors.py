@@ -44,7 +44,7 @@ def regressors(cohort: Cohort) -> list[Result]:
     if left_out:
         about += f" Left out, as they follow age itself: {', '.join(left_out)}."
     results = [table("regressors", "Age from blood and volumes", about, rows)]
-    compared = _compared(judged, ages, who, cohort.seed)
+    compared = _compared(judged, ages, who, cohort.seed, paired=cohort.settings.permutation == "paired")
     if compared:
         said = "Whether both sets together read the age better than one, by the same regressor on the same people."
         results.append(table("regressors_compared", "Sets of columns compared", said, compared))
@@ -70,12 +70,12 @@ def _is_age(values: list, ages: np.ndarray) -> bool:
     return r is not None and abs(r) > LIKE_AGE
 
 
-def _compared(judged, ages: np.ndarray, who: list, seed: int) -> list[Row]:
+def _compared(judged, ages: np.ndarray, who: list, seed: int, *, paired: bool) -> list[Row]:
     found = {(one.features, one.regressor): one.predictions for one in judged}
     rows: list[Row] = []
     for (features, regressor), predictions in found.items():
         both = found.get(("phenotype and volumes", regressor))
         if both is not None and features != "phenotype and volumes":
             names = ("phenotype and volumes", features)
-            rows += labelled([compare_models(ages, both, predictions, who, names=names, seed=seed)], regressor=regressor)
+            rows += labelled([compare_models(ages, both, predictions, who, names=names, paired=paired, seed=seed)], regressor=regressor)
     return correct(rows, "bh", family="sets of columns by regressor") if rows else []

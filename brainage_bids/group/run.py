@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,25 @@ from brainage_bids.group import (
     associations,
     correction,
     described,
+    ensembles,
     fusion,
     groups,
     harmonise,
+    lesions,
     model_outputs,
     paths,
     regions,
     regressors,
+    seeds,
     sessions,
 )
+from brainage_bids.group.adjust import about_lacking
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.own_columns import CORRECTION, HARMONISED
 from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
+from brainage_bids.reports.group_content import SCATTERS
 
 LOGGER = logging.getLogger("brainage")
 
@@ -45,6 +51,8 @@ STEPS: Mapping[str, Step] = {
     "errors by bins of age": accuracy.by_bins,
     "groups": groups.compared_groups,
     "groups described": described.described,
+    "trained networks": seeds.errors,
+    "groups by trained networks": seeds.groups,
     "models of the gap": groups.formula_models,
     "associations": associations.phenotype,
     "regions": regions.regions,
@@ -100,6 +108,7 @@ def run_group(cohort: Cohort, out_dir: Path) -> Outcome:
     """
     report = Report(warnings=list(cohort.warnings))
     before = len(cohort.warnings)
+    report.warnings += about_lacking(cohort)
     refuse_own_folder(cohort, out_dir)
     clear(out_dir)
     if cohort.table.empty:
@@ -120,6 +129,7 @@ _OURS = "An error of brainage itself"
 
 
 def _steps(cohort: Cohort, out_dir: Path, report: Report) -> Cohort:
+    cohort = _tried("lesion load", lambda: lesions.with_load(cohort), report) or cohort
     store = _tried("fitted objects", lambda: open_store(cohort), report)
     if store or not cohort.settings.fitted:
         cohort = _corrected(cohort, out_dir, report, store)
@@ -140,7 +150,10 @@ def _corrected(cohort: Cohort, out_dir: Path, report: Report, store: Store | Non
     if fused is not None:
         cohort = fused.cohort
         _keep(out_dir, fused.results, report)
-    parts: list[tuple[str, Callable[[Cohort, Path, Store | None], Any]]] = [("corrections", correction.corrected)]
+    if cohort.settings.ensembles:
+        _tried("ensembles", lambda: ensembles.check_names(cohort), report)
+    parts: list[tuple[str, Callable[[Cohort, Path, Store | None], Any]]]
+    parts = [("ensembles", partial(ensembles.ensembles, fused=fused)), ("corrections", correction.corrected)]
     parts += [("harmonisation", harmonise.harmonised)] if cohort.settings.harmonise != "none" else []
     for name, work in parts:
         found = _tried(name, lambda work=work, cohort=cohort: work(cohort, out_dir, store), report)
@@ -160,7 +173,9 @@ def clear(out_dir: Path) -> None:
         (out_dir / f"{EVERYONE}{ending}").unlink(missing_ok=True)
     folder = out_dir / "group"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix in (".tsv", ".json", ".svg") and (path.stem in {*table_names(), *KINDS, INDEX} or path.stem.startswith(FITTED)):
+        if path.suffix in (".tsv", ".json", ".svg") and (
+            path.stem in {*table_names(), *KINDS, *SCATTERS, INDEX} or path.stem.startswith(FITTED)
+        ):
             path.unlink()
 
 

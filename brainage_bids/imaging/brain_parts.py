@@ -17,6 +17,8 @@ PARTS: Mapping[str, tuple[int, ...]] = {
 }
 """Codes of each part: the cortical ribbon; deep grey matter, hippocampus, amygdala, ventral diencephalon and brain stem; cerebellar
 cortex and white matter. Cerebral white matter and fluid are in none."""
+FLUID = (4, 5, 14, 15, 24, 43, 44)
+"""Codes of the ventricles and the fluid around the brain."""
 _PLANES_AT_ONCE = 91
 
 
@@ -68,3 +70,18 @@ def union_share(parts: Mapping[str, np.ndarray], brain: np.ndarray) -> float:
     """
     union = np.logical_or.reduce(list(parts.values()))
     return float(np.count_nonzero(union & brain) / np.count_nonzero(brain))
+
+
+def parts_words() -> str:
+    """What the parts are together, in a sentence.
+
+    >>> parts_words()
+    "Cortex, subcortex and cerebellum share no voxel; together they are 61 % of the template's brain without its fluid."
+    """
+    grid = GRIDS["2"]
+    labels = labels_on(grid)
+    tissue = (labels > 0) & ~np.isin(labels, FLUID)
+    share = union_share({name: np.isin(labels, codes) for name, codes in PARTS.items()}, tissue)
+    *others, last = PARTS
+    names = f"{', '.join(others)} and {last}".capitalize()
+    return f"{names} share no voxel; together they are {100 * share:.0f} % of the template's brain without its fluid."

@@ -109,15 +109,6 @@ def pack(image: np.ndarray, factor: float) -> np.ndarray:
     return np.rint(np.clip(np.asarray(image, dtype=np.float32) * np.float32(factor), 0, TOP) * np.float32(255 / TOP)).astype(np.uint8)
 
 
-def unpack(packed: np.ndarray) -> np.ndarray:
-    """Scaled intensities of packed ones, float32, exact to 0.75 (half a step of 383/255) below 383.
-
-    >>> unpack(np.array([0, 255], np.uint8)).tolist()
-    [0.0, 383.0]
-    """
-    return packed.astype(np.float32) * np.float32(TOP / 255)
-
-
 def clipped_share(image: np.ndarray, brain: np.ndarray, factor: float) -> float:
     """Share of a brain's voxels that are brighter than 383 on the scale.
 

@@ -62,7 +62,12 @@ def describe_network(folder: ModelFolder) -> list[str]:
         made = _call(folder.card.kind, heads["architecture"])
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfiguration(f"The heads.json of the model {folder.card.name} is not as it should be ({error!r}).") from error
-    return [f"Before the network sees an image: {', '.join(steps) or 'nothing is done'}.", f"The network is {made}."]
+    said = [f"Before the network sees an image: {', '.join(steps) or 'nothing is done'}.", f"The network is {made}."]
+    if any(item["step"] == "part" for item in heads["steps"]):
+        from brainage_bids.imaging.brain_parts import parts_words
+
+        said.append(parts_words())
+    return said
 
 
 def _call(name: str, values: Mapping[str, Any]) -> str:

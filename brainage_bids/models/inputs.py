@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from brainage_bids.imaging.brain_parts import PARTS
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.packing import TOP
 from brainage_bids.models.image_contract import InputContract
@@ -60,6 +61,15 @@ def _packed(modality: str) -> NetInput:
     return NetInput(replace(contract, modality=modality, stripped=True), (PACKED,))
 
 
+def _part_of(modality: str, part: str) -> NetInput:
+    """H4: of such a brain, one part of the template's; no voxel is in two."""
+    whole = _packed(modality)
+    return replace(whole, steps=(*whole.steps, Step("part", {"name": part})))
+
+
+_SEQUENCES = {"": "T1w", "flair": "FLAIR", "swi": "swi"}
+
+
 def _packed_box(modality: str) -> NetInput:
     """H1's type i: the person's brain along the axes of the T1w, in a box whose size the people in training decide."""
     edges = tuple(tuple(float(value) for value in row) for row in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
@@ -85,6 +95,7 @@ INPUTS: Mapping[str, NetInput] = {
     "packed1": _packed_box("T1w"),
     "packed1flair": _packed_box("FLAIR"),
     "packed1swi": _packed_box("swi"),
+    **{f"packed2{name}{part}": _part_of(image, part) for name, image in _SEQUENCES.items() for part in PARTS},
     "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
     "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
     "brain2affine": NetInput(AFFINE, (EVEN_BOX, Step("halve"), Step("zscore"))),
@@ -92,7 +103,8 @@ INPUTS: Mapping[str, NetInput] = {
     "sfcnukb": NetInput(AFFINE, (MNI_BOX, Step("brain"), Step("mean"), SFCN_BOX, Step("flip", {"axis": 0}))),
 }
 """By name: ``grey`` R1; ``mni1``, ``mni2`` J1 and J3 (``mni1affine`` without the warp, ``mni1brain`` and ``mni2brain`` of the
-brain alone); ``packed2…`` H1's type ii as 0 to 1, ``packed1…`` its type i (the shape is that of the largest brain in training),
+brain alone); ``packed2…`` H1's type ii as 0 to 1 (with a part of the brain at the end: H4's), ``packed1…`` its type i (the shape is
+that of the largest brain in training),
 ``brain2uint8`` the former with the brain of the template; ``brain2zscore`` P1, and ``brain2affine`` the same without the warp, so
 that ventricles and sulci are the person's own (phantoms give it); ``sfcn`` Peng 2021, ``sfcnukb`` with x from right to left, as
 the files of the UK Biobank lie."""

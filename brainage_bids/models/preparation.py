@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.imaging import intensity
+from brainage_bids.imaging.brain_parts import PARTS
 from brainage_bids.imaging.grids import halved, spread
 from brainage_bids.imaging.packing import mode
 from brainage_bids.models.image_contract import InputContract
@@ -29,7 +30,8 @@ class Step:
     ----------
     name : str
         Of `STEPS`: ``crop`` (``start``, ``stop``: three voxels each), ``halve`` (every second voxel, as means over voxels of twice
-        the edge), ``brain`` (zero outside the template's brain),
+        the edge), ``brain`` (zero outside the template's brain), ``part``
+        (``name``: zero outside cortex, subcortex or cerebellum of the template, H4),
         ``top_mean`` (``share``), ``mean``, ``zscore`` (in the template's brain), ``uint8`` (white matter to 110, as 0–255),
         ``scale`` (``by``: divide), ``flip`` (``axis``).
     values : mapping
@@ -47,6 +49,8 @@ class Step:
             signature(STEPS[self.name]).bind(None, **same)
         except TypeError as error:
             raise BadConfiguration(f"The step {self.name!r} before a network has other arguments than {sorted(same)} ({error}).") from error
+        if self.name == "part" and same["name"] not in PARTS:
+            raise BadConfiguration(f"There is no part {same['name']!r} of the brain; known are {', '.join(PARTS)}.")
         object.__setattr__(self, "values", same)  # as read from JSON or not, a step is the same
 
 
@@ -188,6 +192,15 @@ def template_probability(what: str, shape: tuple[int, int, int], affine: tuple[t
     return resample(probability, WARP_GRID.affine, shape, np.array(affine))
 
 
+@lru_cache(maxsize=4)
+def template_parts(shape: tuple[int, int, int], affine: tuple[tuple[float, ...], ...]) -> Mapping[str, np.ndarray]:
+    """Masks of `imaging.brain_parts.PARTS` on an upright grid of the template."""
+    from brainage_bids.imaging.brain_parts import brain_parts
+    from brainage_bids.imaging.grids import Grid
+
+    return brain_parts(Grid("", shape, affine[0][0], (affine[0][3], affine[1][3], affine[2][3])))
+
+
 def _crop(image: _Image, start: Sequence[int], stop: Sequence[int]) -> None:
     part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     image.box = [
@@ -208,6 +221,11 @@ def _halve(image: _Image) -> None:
 
 def _brain(image: _Image) -> None:
     image.data = np.where(image.template("brain", BRAIN_PROBABILITY), image.data, np.float32(0))
+
+
+def _part(image: _Image, name: str) -> None:
+    mask = template_parts(image.contract.shape, image.contract.affine)[name][tuple(image.box)]
+    image.data = np.where(mask, image.data, np.float32(0))
 
 
 def _zscore(image: _Image) -> None:
@@ -242,6 +260,7 @@ STEPS: Mapping[str, Callable[..., None]] = {
     "crop": _crop,
     "halve": _halve,
     "brain": _brain,
+    "part": _part,
     "top_mean": _top_mean,
     "mean": _mean,
     "zscore": _zscore,

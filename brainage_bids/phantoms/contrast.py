@@ -19,8 +19,8 @@ from brainage_bids.phantoms.people import Sequence
 ECHO_SPACING_S, ECHOES = 0.0065, 160
 """Of the readout train of MPRAGE; the centre of k-space is its middle."""
 GAMMA_HZ_T = 42.577e6
-IRON_R2STAR, IRON_R2STAR_OFFSET = 0.27, 14.3
-"""R2* in 1/s at 3 T is 0.27 × mg iron per kg wet mass + 14.3 (Langkammer et al. 2010, doi:10.1148/radiol.10100495); the slope goes with the
+IRON_R2STAR = 0.27
+"""R2* in 1/s at 3 T is this × mg iron per kg wet mass + 14.3 (Langkammer et al. 2010, doi:10.1148/radiol.10100495); the slope goes with the
 field."""
 IRON_PPM = 0.00089
 """ppm of susceptibility a mg iron per kg wet mass (Langkammer et al. 2012, doi:10.1016/j.neuroimage.2012.05.049)."""

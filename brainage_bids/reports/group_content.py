@@ -10,6 +10,9 @@ import numpy as np
 
 Row = Mapping[str, Any]
 
+SCATTERS = {"associations_gap": "pad", "associations_age": "age"}
+"""Pictures of the table of associations, and the outcome that they show."""
+
 
 @dataclass(frozen=True)
 class ResultView:
@@ -39,8 +42,10 @@ class GroupView:
         The cohort at a glance.
     warnings : sequence of str
     problems : sequence of (part, sentence)
+    measures : mapping
+        Phenotype columns of numbers of the same people, by name.
     settings : mapping
-        ``reference, where, bias_correction, group_column`` of the run.
+        ``reference, where, bias_correction, permutation, group_column`` of the run.
     """
 
     models: tuple[str, ...]
@@ -51,6 +56,7 @@ class GroupView:
     warnings: Sequence[str] = ()
     problems: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def rows(self, name: str, **equal: Any) -> list[Row]:
         """Rows of a table whose cells are equal to these; none without the table."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainage_bids.reports.group_content import GroupView, Row, plain_name
 from brainage_bids.reports.scatter import COLOURS
+from brainage_bids.stats.associations import outliers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 """Above, points become a picture inside the drawing, so that the page stays small."""
 MOST_BARS = 30
-MOST_CELLS = 30
+MOST_CELLS = 64
+MOST_PANELS = 9
+BLANK = "#f3f5f7"
 QUIET = "#6b7885"
 
 
@@ -99,17 +102,24 @@ def bias_before_and_after(view: GroupView, figure: Any) -> None:
 
 
 def coverage(view: GroupView, figure: Any) -> None:
-    """Share of ages inside the intervals, by brain age, with what chance allows."""
+    """Share of ages inside each kind of interval, of all and by decade of true age, with what chance allows."""
     axes = figure.add_subplot()
-    rows = [row for row in view.rows("coverage", model=view.models[0]) if row["coverage"] is not None]
-    for place, row in enumerate(rows):
-        axes.plot([place, place], [row["expected_low"], row["expected_high"]], color="#c3cfda", lw=9, solid_capstyle="butt", zorder=1)
-        axes.plot(place, row["coverage"], "o", color=COLOURS[0] if row["within_band"] else "#a01616", zorder=2)
-    names = [row["interval"].replace("conformal, held out", "conformal") + f"\n{row['stratum']}" for row in rows]
+    rows = [row for row in view.rows("coverage", model=view.models[0]) if row["coverage"] is not None and row["by"] in ("all", "age")]
+    rows += [row for row in view.rows("coverage", model=view.models[0], by="predicted", stratum="all") if row["coverage"] is not None]
+    names = list(dict.fromkeys(row["interval"] for row in rows if not row["interval"].endswith(", all")))
+    strata = sorted({row["stratum"] for row in rows if row["by"] == "age"}, key=lambda name: float(name[1:].split(",")[0]))
+    for number, name in enumerate(names):
+        colour = COLOURS[number % len(COLOURS)]
+        for row in (row for row in rows if row["interval"] == name):
+            place = (strata.index(row["stratum"]) + 1 if row["by"] == "age" else 0) + 0.22 * (number - (len(names) - 1) / 2)
+            axes.plot([place, place], [row["expected_low"], row["expected_high"]], color="#c3cfda", lw=7, solid_capstyle="butt", zorder=1)
+            axes.plot(place, row["coverage"], "o", ms=5, color=colour, mfc=colour if row["within_band"] else "white", zorder=2)
+        axes.plot([], [], "o", color=colour, label=name)
     axes.axhline(rows[0]["level"], color="#333", lw=1, ls="--")
-    axes.set_xticks(range(len(rows)), names, rotation=35, ha="right", fontsize=8)
+    axes.set_xticks(range(len(strata) + 1), ["all", *strata], fontsize=8.5)
     lowest = min([0.8, *(row["coverage"] for row in rows)]) - 0.03
-    axes.set(xlim=(-0.7, max(len(rows), 4) - 0.3), ylabel="share of ages inside", ylim=(lowest, 1.01))
+    axes.set(xlim=(-0.6, len(strata) + 0.6), xlabel="true age (years)", ylabel="share of ages inside", ylim=(lowest, 1.01))
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
 
 
 def gap_by_group(view: GroupView, figure: Any) -> None:
@@ -168,53 +178,78 @@ def strongest(rows: Sequence[Row], r: str = "r_partial", most: int = MOST_BARS) 
 
 
 def heat_map(rows: Sequence[Row], figure: Any, names: Sequence[str]) -> None:
-    """Correlations of all pairs as colours, with the value where its corrected p is below .05 and pairs are few."""
+    """Correlations of all pairs as colours where the corrected p is below .05, blank elsewhere; with the value where pairs are few."""
     axes = figure.add_subplot()
     values = np.full((len(names), len(names)), np.nan)
-    marked = np.zeros(values.shape, dtype=bool)
     place = {name: number for number, name in enumerate(names)}
     for row in rows:
-        if row["first"] in place and row["second"] in place and row["r"] is not None:
+        p = row.get("p_corrected") if row.get("p_corrected") is not None else row.get("p")
+        if row["first"] in place and row["second"] in place and row["r"] is not None and p is not None and p < 0.05:
             one, other = place[row["first"]], place[row["second"]]
             values[one, other] = values[other, one] = row["r"]
-            p = row.get("p_corrected") if row.get("p_corrected") is not None else row.get("p")
-            marked[one, other] = marked[other, one] = p is not None and p < 0.05
+    axes.set_facecolor(BLANK)
     drawn = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")
     _ticks(axes, names, names)
     if len(names) <= 20:
         for (one, other), value in np.ndenumerate(values):
-            if marked[one, other]:
-                axes.text(
-                    other,
-                    one,
-                    f"{round(value, 1) + 0.0:.1f}",
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="white" if abs(value) > 0.6 else "#222",
-                )
+            if np.isfinite(value):
+                colour = "white" if abs(value) > 0.6 else "#222"
+                axes.text(other, one, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(drawn, ax=axes, label="correlation", shrink=0.8)
 
 
+def scatters(view: GroupView, rows: Sequence[Row], figure: Any) -> None:
+    """An outcome against a column in each panel, by group; outliers hollow; the correlation with and without them."""
+    across = min(3, len(rows))
+    panels = figure.subplots(-(-len(rows) // across), across, squeeze=False)
+    groups = _groups(view)
+    for axes, row in zip(panels.flat, rows):
+        x = np.array([np.nan if value is None else value for value in view.measures[row["second"]]], dtype=float)
+        y = view.numbers(row["first"])
+        both = np.isfinite(x) & np.isfinite(y)
+        far = np.zeros(x.shape, dtype=bool)
+        far[both] = outliers(x[both]) | outliers(y[both])
+        names = sorted({name for name in groups if name is not None}) if groups is not None else []
+        for place, name in enumerate(names[: len(COLOURS)] or [None]):
+            chosen = both & (groups == name if name is not None else True)
+            style = {"color": COLOURS[place], "ms": 3, "alpha": 0.6, "rasterized": x.size > MOST_POINTS}
+            axes.plot(x[chosen & ~far], y[chosen & ~far], "o", mew=0, label=name, **style)
+            axes.plot(x[chosen & far], y[chosen & far], "o", mfc="none", **style)
+        said = [f"r {row['r']:.2f}"] if row.get("r") is not None else []
+        if row.get("outliers") and row.get("r_without_outliers") is not None:
+            said.append(f"{row['r_without_outliers']:.2f} without {row['outliers']} outlier(s)")
+        axes.set_title(f"{plain_name(row['second'])}\n{', '.join(said)}", fontsize=8.5)
+    for axes in panels.flat[len(rows) :]:
+        axes.set_visible(False)
+    figure.supylabel({"pad": f"gap, {view.models[0]} (years)", "age": "age (years)"}[rows[0]["first"]])
+    if groups is not None:
+        figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+
+
 def windows(rows: Sequence[Row], figure: Any, names: Sequence[str]) -> None:
-    """Correlations in windows of age, a panel a column."""
+    """Correlations in windows of age, a panel a column, models over each other; the band is that of the first model."""
     columns = min(3, len(names))
+    models = list(dict.fromkeys(row["model"] for row in rows))
     panels = figure.subplots(-(-len(names) // columns), columns, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, names):
-        chosen = [row for row in rows if row["variable"] == name and row["r"] is not None]
-        middle = [(row["age_low"] + row["age_high"]) / 2 for row in chosen]
-        axes.fill_between(middle, [row["low"] for row in chosen], [row["high"] for row in chosen], color=COLOURS[0], alpha=0.25, lw=0)
-        axes.plot(middle, [row["r"] for row in chosen], color=COLOURS[0])
+        for place, model in enumerate(models):
+            chosen = [row for row in rows if row["variable"] == name and row["model"] == model and row["r"] is not None]
+            middle, colour = [(row["age_low"] + row["age_high"]) / 2 for row in chosen], COLOURS[place % len(COLOURS)]
+            if place == 0:
+                axes.fill_between(middle, [row["low"] for row in chosen], [row["high"] for row in chosen], color=colour, alpha=0.2, lw=0)
+            axes.plot(middle, [row["r"] for row in chosen], color=colour, lw=2.0 if place == 0 else 1.2, label=str(model))
         axes.axhline(0, color=QUIET, lw=1, ls=":")
         axes.set_title(plain_name(name))
     for axes in panels.flat[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("middle of ten years of age")
     figure.supylabel("correlation with the gap")
+    if len(models) > 1:
+        figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(models), frameon=False)
 
 
 def mediated(rows: Sequence[Row], figure: Any) -> None:
-    """Mediated effects in both directions as colours of −log10 of the corrected p, signed."""
+    """Mediated effects in both directions as colours of −log10 of the corrected p, signed, where one is named full (f) or partial (p)."""
     directions = list(dict.fromkeys(row["direction"] for row in rows))
     panels = figure.subplots(1, len(directions), squeeze=False)[0]
     for axes, direction in zip(panels, directions):
@@ -222,9 +257,12 @@ def mediated(rows: Sequence[Row], figure: Any) -> None:
         exposures, mediators = (list(dict.fromkeys(row[name] for row in chosen)) for name in ("exposure", "mediator"))
         values = np.full((len(exposures), len(mediators)), np.nan)
         for row in chosen:
-            if row["acme"] is not None and row["acme_p_corrected"] is not None:
-                size = -np.log10(max(row["acme_p_corrected"], 1e-4))
-                values[exposures.index(row["exposure"]), mediators.index(row["mediator"])] = np.sign(row["acme"]) * size
+            if row["mediation"] in ("full", "partial"):
+                place = exposures.index(row["exposure"]), mediators.index(row["mediator"])
+                values[place] = np.sign(row["acme"]) * -np.log10(max(row["acme_p_corrected"], 1e-4))
+                colour = "white" if abs(values[place]) > 2.4 else "#222"
+                axes.text(place[1], place[0], row["mediation"][0], ha="center", va="center", fontsize=7, color=colour)
+        axes.set_facecolor(BLANK)
         drawn = axes.imshow(values, vmin=-4, vmax=4, cmap="RdBu_r", aspect="auto")
         _ticks(axes, mediators, exposures)
         axes.set(xlabel="mediator", ylabel="exposure", title=direction)
@@ -268,5 +306,6 @@ def _between(row: Row, name: str, digits: int = 2) -> str:
 
 
 def _ticks(axes: Axes, x: Sequence[str], y: Sequence[str]) -> None:
-    axes.set_xticks(range(len(x)), [plain_name(name) for name in x], rotation=60, ha="right", fontsize=7.5)
-    axes.set_yticks(range(len(y)), [plain_name(name) for name in y], fontsize=7.5)
+    size = 7.5 if max(len(x), len(y)) <= 30 else 5.5
+    axes.set_xticks(range(len(x)), [plain_name(name) for name in x], rotation=60, ha="right", fontsize=size)
+    axes.set_yticks(range(len(y)), [plain_name(name) for name in y], fontsize=size)

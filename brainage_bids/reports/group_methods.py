@@ -19,5 +19,8 @@ def methods_of(view: GroupView, version: str) -> MethodsText:
     sentences = [told["first"].format(version=version)]
     if correction and "age_bias" in view.results:
         sentences.append(correction.format(reference=reference))
-    sentences += [sentence for name, sentence in told["tables"].items() if name in view.results]
+    tables = told["tables"]
+    if view.settings.get("permutation") == "unpaired":
+        tables = {**tables, "model_comparison": told["unpaired"]}
+    sentences += [sentence for name, sentence in tables.items() if name in view.results]
     return compose([*sentences, told["last"]])

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from brainage_bids.bids.sink import sink_text
 from brainage_bids.reports import group_figures as figures
-from brainage_bids.reports.group_content import GroupView, Row, cell, plain_name
+from brainage_bids.reports import group_model_figures as model_figures
+from brainage_bids.reports.group_content import SCATTERS, GroupView, Row, plain_name
 from brainage_bids.reports.group_methods import methods_of
+from brainage_bids.reports.group_model_pieces import compared, fusion
+from brainage_bids.reports.group_parts import Part, figure_part, table_part
 
 if TYPE_CHECKING:
     import jinja2
-
-MOST_ROWS = 60
-"""Rows that a page shows of one table; the file has all."""
-_BESIDE = frozenset({"method", "assumptions", "correction"})
-
-Part = dict[str, Any]
 
 
 def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -> dict[str, str]:
@@ -41,53 +38,6 @@ def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -
     return out
 
 
-def table_part(view: GroupView, name: str, *, open_: bool = False, by: str = "", only: Sequence[str] = ()) -> Iterator[Part]:
-    """A table of results as a part of a page; nothing if it is not there.
-
-    Parameters
-    ----------
-    by : str
-        Column of probabilities; with more rows than are shown, those with the smallest come first.
-    only : sequence of str
-        Columns to show; all that say something by default.
-    """
-    if name not in view.results or not view.results[name].rows:
-        return
-    result = view.results[name]
-    rows = list(result.rows)
-    order = "in the order of the file"
-    if by and len(rows) > MOST_ROWS:
-        rows, order = sorted(rows, key=lambda row: 2.0 if row.get(by) is None else row[by]), "those with the smallest p"
-    shown = rows[:MOST_ROWS]
-    names = [key for key in (only or rows[0]) if key not in _BESIDE and any(row.get(key) not in (None, "") for row in shown)]
-    corrections = list(dict.fromkeys(row["correction"] for row in result.rows if row.get("correction") not in (None, "none", "")))
-    yield {
-        "title": result.title, "about": result.about, "open": open_, "heads": [key.replace("_", " ") for key in names],
-        "rows": [[plain_name(str(row[key])) if key in ("first", "second") else cell(row.get(key), key) for key in names] for row in shown],
-        "shown": len(shown), "total": len(result.rows), "order": order, "address": f"./group/{name}.tsv",
-        "correction": corrections[0] + (" and others" if len(corrections) > 1 else "") if corrections else "",
-    }  # fmt: skip
-
-
-def figure_part(
-    view: GroupView,
-    out_dir: Path,
-    name: str,
-    caption: str,
-    work: Callable[[Any], None],
-    *,
-    table: str = "",
-    size: tuple[float, float] = (7.0, 4.2),
-) -> Iterator[Part]:
-    """A picture, written as ``OUT/group/NAME.svg`` and put into the page."""
-    from markupsafe import Markup
-
-    text = figures.draw(name, caption, work, size=size)
-    sink_text('<?xml version="1.0" encoding="utf-8"?>\n' + text, out_dir / "group" / f"{name}.svg")
-    address = table or f"./group/{name}.tsv"
-    yield {"figure": Markup(text), "caption": caption, "address": f"./group/{name}.svg", "table": address}  # matplotlib escapes its text
-
-
 def _flow(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "participants_flow", open_=True)
     yield from table_part(view, "description")
@@ -108,6 +58,11 @@ def _accuracy(view: GroupView, out_dir: Path) -> Iterator[Part]:
         )
     yield from table_part(view, "accuracy", open_=True, only=_ACCURACY)
     yield from table_part(view, "error_bins")
+    curves = view.rows("error_by_age", part="curve")
+    if curves:
+        caption = "Absolute error and the models' own standard deviation along age (third order); the band is that of the mean."
+        work = partial(model_figures.curves, curves, key="model")
+        yield from figure_part(view, out_dir, "error_by_age", caption, work, size=(8.4, 3.8))
     yield from table_part(view, "error_by_age")
 
 
@@ -127,18 +82,6 @@ _ACCURACY = (
     "bias_slope",
     "note",
 )
-
-
-def _compared(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from table_part(view, "model_comparison", open_=True)
-
-
-def _fusion(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from table_part(
-        view, "fusion_accuracy", open_=True, only=("head", "n", "mae", "mae_low", "mae_high", "rmse", "r", "r2", "bias_slope")
-    )
-    for name in ("fusion_levels", "fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
-        yield from table_part(view, name)
 
 
 def _regressors(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -163,9 +106,14 @@ _BIAS = (
 
 def _coverage(view: GroupView, out_dir: Path) -> Iterator[Part]:
     if any(row["coverage"] is not None for row in view.rows("coverage", model=view.models[0])):
-        caption = f"Share of ages inside the intervals of {view.models[0]}; grey: what chance allows."
+        caption = f"Share of ages inside the intervals of {view.models[0]} by true age; grey: what chance allows, hollow: outside it."
         yield from figure_part(view, out_dir, "coverage", caption, lambda figure: figures.coverage(view, figure), size=(7.6, 4.4))
-    yield from table_part(view, "coverage")
+    yield from table_part(view, "coverage", open_=True, only=_COVERAGE)
+
+
+_COVERAGE = (
+    "model", "interval", "by", "stratum", "n", "coverage", "expected_low", "expected_high", "within_band", "width", "level", "note",
+)  # fmt: skip
 
 
 def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -177,6 +125,7 @@ def _groups(view: GroupView, out_dir: Path) -> Iterator[Part]:
     for name in ("groups_anova", "groups_ranks", "groups_counts"):
         yield from table_part(view, name)
     yield from table_part(view, "groups_phenotype", by="p")
+    yield from table_part(view, "comparison_groups", open_=True)
 
 
 _MEANS = (
@@ -197,6 +146,7 @@ _TERMS = ("model", "term", "estimate", "low", "high", "p", "n", "t", "df", "r2",
 def _sites(view: GroupView, out_dir: Path) -> Iterator[Part]:
     yield from table_part(view, "site_offsets", open_=True)
     yield from table_part(view, "harmonisation")
+    yield from table_part(view, "regions_harmonised")
 
 
 def _quality(view: GroupView, out_dir: Path) -> Iterator[Part]:
@@ -218,9 +168,25 @@ def _change(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 def _associations(view: GroupView, out_dir: Path) -> Iterator[Part]:
-    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0]))
-    yield from table_part(view, "associations", by="p_partial", only=_ASSOCIATIONS)
+    yield from _forest(view, out_dir, "associations", "phenotype column", view.rows("associations", model=view.models[0], first="pad"))
+    yield from _scatters(view, out_dir)
+    yield from table_part(view, "associations", by="p_partial", only=("model", "first", *_ASSOCIATIONS[1:]))
     yield from table_part(view, "associations_kinds")
+
+
+def _scatters(view: GroupView, out_dir: Path) -> Iterator[Part]:
+    for name, outcome in SCATTERS.items():
+        words = {"pad": f"Gap of {view.models[0]}", "age": "Age"}[outcome]
+        rows = [row for row in view.rows("associations", model=view.models[0], first=outcome) if row["second"] in view.measures]
+        drawn = figures.strongest(rows, "r", most=figures.MOST_PANELS)
+        if drawn:
+            caption = (
+                f"{words} against phenotype columns, the {len(drawn)} with the largest plain correlation of {len(rows)}; hollow: outliers "
+            )
+            caption += "(a modified z-score above 3.5, of the column or of the outcome)."
+            size = (8.4, 1.2 + 2.2 * -(-len(drawn) // 3))
+            work = partial(figures.scatters, view, drawn)
+            yield from figure_part(view, out_dir, name, caption, work, table="./group/associations.tsv", size=size)
 
 
 _ASSOCIATIONS = (
@@ -231,9 +197,13 @@ _ASSOCIATIONS = (
 
 def _windows(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("age_windows")
-    drawn = list(dict.fromkeys(row["variable"] for row in figures.strongest(rows, "r", most=len(rows))))[:9]
+    drawn = list(dict.fromkeys(row["variable"] for row in figures.strongest(rows, "r", most=len(rows))))
+    if "lesion_load" in drawn[9:]:
+        drawn.insert(8, "lesion_load")
+    drawn = drawn[:9]
     if drawn:
-        caption = f"The {len(drawn)} column(s) with the strongest correlation in any window; the band is the 95 % interval."
+        caption = f"The {len(drawn)} column(s) with the strongest correlation in any window; the band is the 95 % "
+        caption += "interval of the first model."
         size = (8.4, 1.2 + 1.9 * -(-len(drawn) // 3))
         yield from figure_part(view, out_dir, "age_windows", caption, lambda figure: figures.windows(rows, figure, drawn), size=size)
     yield from table_part(view, "age_windows", by="p")
@@ -241,14 +211,18 @@ def _windows(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 def _correlations(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("correlations")
-    names = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))[: figures.MOST_CELLS]
-    if len(names) > 2:
-        side = 2.5 + 0.28 * len(names)
+    every = list(dict.fromkeys(name for row in rows for name in (row["first"], row["second"])))
+    names = every[: figures.MOST_CELLS]
+    if len(names) > 1:
+        side = min(2.5 + 0.28 * len(names), 12.0)
+        beyond = ", ".join(dict.fromkeys(row["covariates"] for row in rows if row.get("covariates")))
+        caption = f"Correlations of all pairs{f' beyond {beyond}' if beyond else ''}; blank where the corrected p is .05 or more"
+        caption += f"; the first {len(names)} of {len(every)} columns." if len(every) > len(names) else "."
         yield from figure_part(
             view,
             out_dir,
             "correlations",
-            "Correlations of all pairs; a number where the corrected p is below .05.",
+            caption,
             lambda figure: figures.heat_map(rows, figure, names),
             size=(side + 1, side),
         )
@@ -267,7 +241,10 @@ def _regions(view: GroupView, out_dir: Path) -> Iterator[Part]:
 def _mediation(view: GroupView, out_dir: Path) -> Iterator[Part]:
     rows = view.rows("mediation")
     if any(row["acme"] is not None for row in rows):
-        caption = "Mediated effects: sign and strength of evidence. Which comes first is assumed, not shown."
+        caption = (
+            "Mediated effects that are full (f) or partial (p) by the corrected p: sign and strength of evidence. Which comes first is "
+        )
+        caption += "assumed, not shown."
         yield from figure_part(view, out_dir, "mediation", caption, lambda figure: figures.mediated(rows, figure), size=(10.0, 5.6))
     yield from table_part(view, "mediation", by="acme_p")
 
@@ -282,7 +259,7 @@ def _components(view: GroupView, out_dir: Path) -> Iterator[Part]:
 
 
 _PIECES: dict[str, Callable[[GroupView, Path], Iterator[Part]]] = {
-    "flow": _flow, "accuracy": _accuracy, "compared": _compared, "fusion": _fusion,
+    "flow": _flow, "accuracy": _accuracy, "compared": compared, "fusion": fusion,
     "regressors": _regressors, "bias": _bias, "coverage": _coverage, "groups": _groups,
     "models": _models, "sites": _sites, "quality": _quality, "reliability": _reliability, "change": _change, "associations": _associations,
     "windows": _windows, "correlations": _correlations, "regions": _regions, "mediation": _mediation, "components": _components,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from brainage_bids.records import BadConfiguration, UnusableInput
-from brainage_bids.stats.metrics import error_metrics
+from brainage_bids.stats.metrics import error_metrics, pearson_r
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.permutation import shuffle_test, sign_flip_test
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
@@ -177,7 +177,7 @@ def compare_models(
     names: tuple[str, str] = ("first", "second"), paired: bool = True, n_permutations: int = 999, n_resamples: int = 2000,
     level: float = 0.95, seed: int = 0,
 ) -> Row:  # fmt: skip
-    """MAE of two models on the same rows: difference, bootstrap interval over people and permutation test.
+    """MAE of two models on the same rows: difference, paired bootstrap over people and permutation test; how far they go together.
 
     Parameters
     ----------
@@ -191,8 +191,21 @@ def compare_models(
     Returns
     -------
     Row
-        ``mae_first, mae_second, difference`` (first − second, negative if the first is better), ``low, high, p``.
+        ``mae_first, mae_second, difference`` (first − second, negative if the first is better), ``low, high, p_bootstrap, p`` (of the
+        permutations), ``r_predictions, r_errors`` (Pearson's r of both predictions, and of both signed errors).
     """
+    return compare_with_null(
+        ages, first, second, participants, names=names, paired=paired, n_permutations=n_permutations, n_resamples=n_resamples,
+        level=level, seed=seed,
+    )[0]  # fmt: skip
+
+
+def compare_with_null(
+    ages: Sequence[Any], first: Sequence[Any], second: Sequence[Any], participants: Sequence[str], *,
+    names: tuple[str, str] = ("first", "second"), paired: bool = True, n_permutations: int = 999, n_resamples: int = 2000,
+    level: float = 0.95, seed: int = 0,
+) -> tuple[Row, np.ndarray]:  # fmt: skip
+    """`compare_models`, and the differences by chance, shape (n_permutations,), that its p rests on; none without a row."""
     same_length(ages=ages, first=first, second=second, participants=participants)
     age, people = numbers(ages, "age"), labels(participants)
     errors = numbers(first, names[0]) - age, numbers(second, names[1]) - age
@@ -201,14 +214,12 @@ def compare_models(
     method = f"difference of mean absolute errors, {how}, {n_permutations} permutations; interval by bootstrap over people"
     about = {"first": names[0], "second": names[1]}
     if not known.any():
-        empty = dict.fromkeys(("mae_first", "mae_second", "difference", "low", "high", "p", "participants"))
-        return tidy(method, 0, _ASSUMPTIONS, note="No row has an age and both predictions.", **about, **empty)
-    people = people[known].astype(str)
-    sizes = np.abs(errors[0][known]), np.abs(errors[1][known])
-    if paired:
-        p = sign_flip_test(*sizes, n_permutations=n_permutations, seed=seed, participants=people).p
-    else:
-        p = shuffle_test(*sizes, n_permutations=n_permutations, seed=seed).p
+        empty = dict.fromkeys((*_COMPARED, "participants"))
+        return tidy(method, 0, _ASSUMPTIONS, note="No row has an age and both predictions.", **about, **empty), np.empty(0)
+    people, age, errors = people[known].astype(str), age[known], (errors[0][known], errors[1][known])
+    sizes = np.abs(errors[0]), np.abs(errors[1])
+    flips = {"participants": people} if paired else {}
+    test = (sign_flip_test if paired else shuffle_test)(*sizes, n_permutations=n_permutations, seed=seed, **flips)
     difference = sizes[0] - sizes[1]
     draws = np.concatenate([weights @ difference / weights.sum(axis=1) for weights in person_weights(people, n_resamples, seed)])
     enough = np.unique(people).size >= _FEWEST_FOR_INTERVAL
@@ -216,15 +227,23 @@ def compare_models(
     note = "" if enough else f"Fewer than {_FEWEST_FOR_INTERVAL} people: no interval."
     if not paired and np.unique(people).size < people.size:
         note = (note + " The shuffle takes rows of one person as independent.").strip()
-    values = {
-        "mae_first": sizes[0].mean(),
-        "mae_second": sizes[1].mean(),
-        "difference": difference.mean(),
-        "low": low,
-        "high": high,
-        "p": p,
-    }
-    return tidy(method, people.size, _ASSUMPTIONS, note=note, **about, participants=np.unique(people).size, **values)
+    values = (sizes[0].mean(), sizes[1].mean(), difference.mean(), low, high, _p_of_draws(draws) if enough else None, test.p)
+    values += (_r(errors[0] + age, errors[1] + age), _r(*errors))
+    values_of = dict(zip(_COMPARED, values, strict=True))
+    return tidy(method, people.size, _ASSUMPTIONS, note=note, **about, participants=np.unique(people).size, **values_of), test.null
+
+
+_COMPARED = ("mae_first", "mae_second", "difference", "low", "high", "p_bootstrap", "p", "r_predictions", "r_errors")
+
+
+def _p_of_draws(draws: np.ndarray) -> float:
+    """Two-sided p of a bootstrap: twice the smaller share of draws on one side of 0, each share with one draw more."""
+    beyond = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
+    return min(1.0, 2 * (1 + beyond) / (1 + draws.size))
+
+
+def _r(first: np.ndarray, second: np.ndarray) -> float | None:
+    return None if first.size < 3 or is_constant(first) or is_constant(second) else float(pearson_r(first, second))
 
 
 def _accuracy(

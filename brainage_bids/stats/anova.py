@@ -12,7 +12,7 @@ import numpy as np
 
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.corrections import Correction, correct
-from brainage_bids.stats.least_squares import Fit, covariate_design, indicators, least_squares, present
+from brainage_bids.stats.least_squares import Covariates, Fit, covariate_design, indicators, least_squares
 from brainage_bids.stats.rows import Row, is_constant, labels, numbers, same_length, tidy
 
 _ASSUMPTIONS = "independent people; normal residuals of one variance; covariates act alike in all groups (see p_slopes)"
@@ -25,6 +25,7 @@ class _Design:
     members: np.ndarray  # n, names
     of_group: np.ndarray  # n x (k - 1)
     covariates: dict[str, np.ndarray]  # each n x q
+    assumptions: str
 
     def matrix(self, leave_out: str | None = None) -> np.ndarray:
         parts = [] if leave_out == "group" else [self.of_group]
@@ -74,7 +75,7 @@ def analysis_of_variance(
         shares = {"eta2": ss / total, "eta2_partial": ss / (ss + whole.residual_ss)}
         checks = _checks(design, whole) if term == "group" else dict.fromkeys(("levene_p", "shapiro_p", "p_slopes"))
         about = {"variable": variable, "term": term, "groups": ", ".join(design.groups)}
-        rows.append(tidy(method, len(design.outcome), _ASSUMPTIONS, note=note, **about, ss=ss, **tested, **shares, **checks))
+        rows.append(tidy(method, len(design.outcome), design.assumptions, note=note, **about, ss=ss, **tested, **shares, **checks))
     return rows
 
 
@@ -116,7 +117,7 @@ def adjusted_pairs(
         values_of = {"difference": difference, "low": difference - half, "high": difference + half, "t": t, "df": fit.df}
         p = float(2 * student.sf(abs(t), fit.df))
         about = {"variable": variable, "first": first, "second": second}
-        rows.append(tidy(method, len(design.outcome), _ASSUMPTIONS, note=note, **about, **means, **values_of, p=p))
+        rows.append(tidy(method, len(design.outcome), design.assumptions, note=note, **about, **means, **values_of, p=p))
     return correct(rows, correction, family=f"pairs of groups of {variable}")
 
 
@@ -160,8 +161,8 @@ def _designed(values: Sequence[Any], groups: Sequence[Any], covariates: Mapping[
     same_length(values=values, groups=groups, **covariates)
     outcome, names = numbers(values, variable), labels(groups)
     known = np.isfinite(outcome) & np.array([name is not None for name in names], dtype=bool)
-    for name, column in covariates.items():
-        known &= present(column, name)
+    others = Covariates(covariates, len(outcome))
+    assumptions, known = _ASSUMPTIONS + others.lacking(known), known & others.covered
     if not known.any():
         raise UnusableInput(f"No row has '{variable}', a group and all covariates.")
     columns = {name: covariate_design({name: column}, known) for name, column in covariates.items()}
@@ -173,7 +174,7 @@ def _designed(values: Sequence[Any], groups: Sequence[Any], covariates: Mapping[
         raise UnusableInput(f"The column '{variable}' is constant.")
     note = f"Constant covariates are left out: {', '.join(idle)}." if idle else ""
     kept = {name: column for name, column in columns.items() if name not in idle}
-    return _Design(outcome[known], found, names[known], of_group, kept), note
+    return _Design(outcome[known], found, names[known], of_group, kept, assumptions), note
 
 
 def _f_test(reduced: Fit, whole: Fit) -> dict[str, Any]:

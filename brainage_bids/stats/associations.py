@@ -165,21 +165,24 @@ def associate(
 
 
 def correlation_matrix(
-    first: Columns, second: Columns | None = None, *, kind: Kind = "auto", correction: Correction = "bh", family: str = "all pairs"
-) -> list[Row]:
+    first: Columns, second: Columns | None = None, *, covariates: Columns | None = None, kind: Kind = "auto",
+    correction: Correction = "bh", family: str = "all pairs",
+) -> list[Row]:  # fmt: skip
     """Correlations of all pairs of columns, of one table or between two, one row a pair.
 
     Parameters
     ----------
     first, second : mappings of columns
         Numbers; each pair uses the rows that have both. Without `second`, each pair of `first` once.
+    covariates : mapping of columns, optional
+        Beyond which all pairs are correlated; rows that lack one are left out.
     kind, correction, family
         As in `associate`.
 
     Returns
     -------
     list of Row
-        ``first, second, r, low, high, p, p_corrected``.
+        ``first, second, covariates, r, low, high, p, p_corrected``.
     """
     _known(kind)
     same_length(
@@ -187,6 +190,7 @@ def correlation_matrix(
     )
     left = {name: numbers(first[name], name) for name in first}
     right = {name: numbers(second[name], name) for name in second} if second is not None else left
+    others = Covariates(covariates or {}, len(next(iter(left.values()), ())))
     pairs = product(left, right) if second is not None else combinations(left, 2)
     normal: Mapping[str, bool] = {}
     if kind == "auto":  # once a column, not once a pair
@@ -194,17 +198,20 @@ def correlation_matrix(
     rows = []
     for one, other in pairs:
         chosen = kind if kind != "auto" else "pearson" if normal[f"0{one}"] and normal[f"1{other}"] else "spearman"
-        rows.append(_pair(one, other, left[one], right[other], chosen, kind == "auto"))
+        rows.append(_pair((one, left[one]), (other, right[other]), others, chosen, kind == "auto"))
     return correct(rows, correction, family=family)
 
 
-def _pair(one: str, other: str, x: np.ndarray, y: np.ndarray, kind: str, decided: bool) -> Row:
-    name = kind.capitalize()
-    both = np.isfinite(x) & np.isfinite(y)
+def _pair(first: tuple[str, np.ndarray], second: tuple[str, np.ndarray], others: Covariates, kind: str, decided: bool) -> Row:
+    (one, x), (other, y), name = first, second, kind.capitalize()
+    assumptions = _ASSUMPTIONS[name] + others.lacking(np.isfinite(x) & np.isfinite(y))
+    both = np.isfinite(x) & np.isfinite(y) & others.covered
     note = why_empty(x[both], one, _FEWEST) or why_empty(y[both], other, _FEWEST)
-    found = correlation(x[both], y[both], kind=kind) if not note else dict.fromkeys(("r", "low", "high", "p"))
+    given = others.design(both) if others.names and not note else None
+    found = correlation(x[both], y[both], kind=kind, covariates=given) if not note else dict.fromkeys(("r", "low", "high", "p"))
     method = f"{name} correlation" + (" (Shapiro-Wilk of each column decided)" if decided else "")
-    return tidy(method, int(both.sum()), _ASSUMPTIONS[name], note=note, first=one, second=other, **found)
+    about = {"first": one, "second": other, "covariates": ", ".join(others.names)}
+    return tidy(method, int(both.sum()), assumptions, note=note, **about, **found)
 
 
 def _association(outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarray], others: Covariates, kind: Kind, level: float) -> Row:
@@ -236,7 +243,7 @@ def _association(outcome: tuple[str, np.ndarray], variable: tuple[str, np.ndarra
     decided = "Shapiro-Wilk decided; " if kind == "auto" else ""
     method = f"{chosen.capitalize()} correlation ({decided}outliers: modified z above {OUTLIER_Z})"
     without = {"outliers": int(far.sum()), "r_without_outliers": inner["r"], "p_without_outliers": inner["p"]}
-    assumptions = _ASSUMPTIONS[chosen.capitalize()]
+    assumptions = _ASSUMPTIONS[chosen.capitalize()] + others.lacking(both)
     return tidy(method, int(both.sum()), assumptions, note=" ".join(notes), **about, **found, **shape, **without)
 
 

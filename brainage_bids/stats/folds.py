@@ -80,6 +80,8 @@ def stratified_parts(
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """8:1:1 by age and site: ten parts are dealt within age decile × site, the two most like the whole become validation and test.
 
+    Five parts give 60/20/20.
+
     Parameters
     ----------
     participants : sequence of str, length n
@@ -110,7 +112,8 @@ def stratified_parts(
     """
     people, first, row_of = np.unique(np.asarray(participants), return_index=True, return_inverse=True)
     if people.size < n_parts:
-        raise BadDataset(f"{people.size} people cannot be divided 8:1:1; {n_parts} are the least, or use --folds or --split-file.")
+        shares = f"{n_parts - 2}:1:1"
+        raise BadDataset(f"{people.size} people cannot be divided {shares}; {n_parts} are the least, or use --folds or --split-file.")
     mean_age = np.bincount(row_of, np.asarray(ages, dtype=float)) / np.bincount(row_of)
     decile = np.searchsorted(np.quantile(mean_age, np.arange(1, 10) / 10), mean_age, side="right")
     names = sorted({str(site) for site in sites})

@@ -196,13 +196,14 @@ def over_repeats(rows: Iterable[Row]) -> list[Row]:
     summary = []
     for (variable, first, second, method), repeats in by_pair.items():
         values = {}
-        for name in ("p", "rank_biserial", "auc", "d"):
+        for name in ("p", "p_corrected", "rank_biserial", "auc", "d"):
             column = numbers(row.get(name) for row in repeats)
             present = column[np.isfinite(column)]
             if present.size:
                 values |= {f"{name}_mean": present.mean(), f"{name}_sd": present.std(ddof=1) if present.size > 1 else None}
         note = "One repeat: no standard deviation." if len(repeats) == 1 else ""
         about = {"variable": variable, "first": first, "second": second, "repeats": len(repeats)}
+        about |= {name: repeats[0].get(name) for name in ("n_first", "n_second")}
         summary.append(tidy(f"{method}; over repeats", repeats[0]["n"], repeats[0]["assumptions"], note=note, **about, **values))
     return summary
 

@@ -155,9 +155,20 @@ class Covariates:
         self._columns = dict(columns)
         self._designs: dict[bytes, np.ndarray] = {}
         self.names = tuple(columns)
+        self._present = {name: present(values, name) for name, values in columns.items()}
         self.covered = np.ones(size, dtype=bool)
-        for name, values in columns.items():
-            self.covered &= present(values, name)
+        for there in self._present.values():
+            self.covered &= there
+
+    def lacking(self, rows: np.ndarray) -> str:
+        """How many of some rows lack a covariate and are left out, in words; empty if none does.
+
+        >>> Covariates({"sex": ["F", None]}, 2).lacking(np.array([True, True]))
+        '; 1 row(s) without sex left out where covariates are'
+        """
+        lost = int((rows & ~self.covered).sum())
+        names = [name for name, there in self._present.items() if (rows & ~there).any()]
+        return f"; {lost} row(s) without {', '.join(names)} left out where covariates are" if lost else ""
 
     def design(self, rows: np.ndarray) -> np.ndarray:
         """`covariate_design` of rows that are covered."""

@@ -6,6 +6,10 @@ the product XM the effects are those of a small step of X at its mean: ACME = a(
 That the exposure comes before the mediator and the mediator before the outcome, and that nothing unmeasured acts on mediator and
 outcome, is assumed and never tested here. ``rho`` says how strongly the errors of M and Y would have to correlate for the ACME to be 0
 (Imai, Keele and Tingley 2010): a small one means a fragile finding.
+
+BCa intervals of a product are liberal in small samples (Fritz, Taylor and MacKinnon 2012, doi:10.1080/00273171.2012.640596), so the ACME
+counts as found only if both its ways are: its p is the larger of that of the bootstrap and those of the t-tests of a and b (the test of
+joint significance, MacKinnon et al. 2002, doi:10.1037/1082-989X.7.1.83), and its interval reaches to 0 where that test does not reject.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from brainage_bids.records import UnusableInput
 from brainage_bids.stats.associations import correlation
 from brainage_bids.stats.bootstrap import acceleration, bca_interval
 from brainage_bids.stats.corrections import correct
-from brainage_bids.stats.least_squares import Covariates
+from brainage_bids.stats.least_squares import Covariates, least_squares
 from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import Row, is_constant, numbers, same_length, tidy
 
@@ -41,7 +45,7 @@ class Mediation:
     Attributes
     ----------
     estimate, low, high, p : dict of str to float
-        By effect: ``acme``, ``ade``, ``total``. The p-value is the level at which the interval would touch 0.
+        By effect: ``acme``, ``ade``, ``total``. The p-value is the level at which the interval would touch 0 (see the top of the file).
     rho : float
         Correlation of the errors at which the ACME is 0.
     a, b : float
@@ -114,8 +118,13 @@ def mediate(
     bootstrap = np.concatenate(draws)
     accelerations = acceleration(_effects(whole - _left_out(products, seed), size, interaction, scale))
     low, high, p = {}, {}, {}
+    df = n - (size - 1)
     for number, name in enumerate(EFFECTS):
-        low[name], high[name], p[name] = bca_interval(bootstrap[:, number], point[number], accelerations[number], level)
+        low[name], high[name], p[name] = bca_interval(bootstrap[:, number], point[number], accelerations[number], level, people=n, df=df)
+    joint = _both_ways(columns, interaction)
+    p["acme"] = max(p["acme"], joint)
+    if joint >= 1 - level:
+        low["acme"], high["acme"] = min(low["acme"], 0.0), max(high["acme"], 0.0)
     rho = _error_correlation(columns, interaction)
     estimate = {name: float(value) for name, value in zip(EFFECTS, point)}
     return Mediation(estimate, low, high, p, rho, float(point[3]), float(point[4]), n)
@@ -146,8 +155,8 @@ def mediation_rows(
     -------
     list of Row
         ``exposure, mediator, outcome, direction``; ``acme, acme_low, acme_high, acme_p`` and so for ``ade`` and ``total``;
-        ``rho``; ``mediation``: none (the ACME's interval holds 0), full (the ADE's does, the ACME's does not) or partial;
-        ``acme_p_corrected`` by Benjamini and Hochberg over the direction.
+        ``rho``; ``acme_p_corrected`` by Benjamini and Hochberg over the direction; ``mediation`` by it: none (1 − level or more), else full
+        (the ADE's interval holds 0; it is not corrected, as that would name more of them full) or partial.
     """
     covariates = covariates or {}
     direction = direction or f"exposure -> mediator -> {outcome_name}"
@@ -165,7 +174,7 @@ def mediation_rows(
             about = {"direction": direction, "exposure": exposure, "mediator": mediator, "outcome": outcome_name}
             triple = (x, numbers(mediators[mediator], mediator), y)
             rows.append(_mediation_row(about, triple, others, reason, interaction, level, n_resamples, seed))
-    return correct(rows, "bh", family=direction, p="acme_p")
+    return [_named(row, 1 - level) for row in correct(rows, "bh", family=direction, p="acme_p")]
 
 
 def correct_over_all(rows: Sequence[Row]) -> list[Row]:
@@ -246,6 +255,19 @@ def _error_correlation(columns: np.ndarray, interaction: bool) -> float:
     return float(np.prod(left, axis=1).sum() / norm) if norm > 1e-12 else math.nan
 
 
+def _both_ways(columns: np.ndarray, interaction: bool) -> float:
+    """The larger p of the t-tests of a and of b (b at the exposure's mean)."""
+    from scipy.special import stdtr
+
+    m = columns.shape[1] - (3 if interaction else 2)
+    found = []
+    for design, outcome, place in ((columns[:, :m], columns[:, m], 1), (columns[:, :-1], columns[:, -1], m)):
+        fit = least_squares(design, outcome)
+        error = math.sqrt(fit.covariance[place, place])
+        found.append(float(2 * stdtr(fit.df, -abs(fit.coefficients[place]) / error)) if error > 0 else 0.0)
+    return max(found)
+
+
 def _screened(x: np.ndarray, y: np.ndarray, others: Covariates, names: tuple[str, str], limit: float) -> str:
     exposure, outcome = names
     known = np.isfinite(x) & np.isfinite(y) & others.covered
@@ -268,22 +290,31 @@ def _mediation_row(
     x, m, y = triple
     complete = np.isfinite(x) & np.isfinite(m) & np.isfinite(y) & others.covered
     n = int(complete.sum())
+    assumptions = _ASSUMPTIONS + others.lacking(np.isfinite(x) & np.isfinite(m) & np.isfinite(y))
     product = " with exposure x mediator" if interaction else ""
     blocks = f", jackknife of {_BLOCKS} blocks" if n > _LARGEST_LEAVE_ONE_OUT else ""
-    method = f"mediation by least squares{product}; BCa bootstrap over people, {n_resamples} draws{blocks}"
+    method = f"mediation by least squares{product}; expanded BCa bootstrap over people, {n_resamples} draws{blocks}; t-tests of both ways"
     empty = dict.fromkeys([f"{name}{part}" for name in EFFECTS for part in ("", "_low", "_high", "_p")] + ["a", "b", "rho", "mediation"])
     if reason:
-        return tidy(method, n, _ASSUMPTIONS, note=reason, **about, **empty)
+        return tidy(method, n, assumptions, note=reason, **about, **empty)
     try:
         settings = {"interaction": interaction, "level": level, "n_resamples": n_resamples, "seed": seed}
         found = mediate(x[complete], m[complete], y[complete], others.design(complete), **settings)
     except UnusableInput as error:
-        return tidy(method, n, _ASSUMPTIONS, note=str(error), **about, **empty)
+        return tidy(method, n, assumptions, note=str(error), **about, **empty)
     values: dict[str, Any] = {}
     for name in EFFECTS:
         values |= {name: found.estimate[name], f"{name}_low": found.low[name], f"{name}_high": found.high[name], f"{name}_p": found.p[name]}
-    through, direct = (found.low[name] > 0 or found.high[name] < 0 for name in ("acme", "ade"))
-    kind = "none" if not through else "partial" if direct else "full"
-    opposed = kind == "partial" and found.estimate["acme"] * found.estimate["ade"] < 0
-    note = "The two ways have opposite signs (suppression)." if opposed else ""
-    return tidy(method, n, _ASSUMPTIONS, note=note, **about, **values, a=found.a, b=found.b, rho=found.rho, mediation=kind)
+    return tidy(method, n, assumptions, **about, **values, a=found.a, b=found.b, rho=found.rho, mediation=None)
+
+
+def _named(row: Row, alpha: float) -> Row:
+    """The row with its mediation named by the corrected p."""
+    if row["acme_p_corrected"] is None:
+        return row
+    direct, found = row["ade_low"] > 0 or row["ade_high"] < 0, row["acme_p_corrected"] < alpha
+    kind = ("partial" if direct else "full") if found else "none"
+    said = f"p = {row['acme_p']:.3g} alone, not below {alpha:.2g} once corrected." if not found and row["acme_p"] < alpha else ""
+    if kind == "partial" and row["acme"] * row["ade"] < 0:
+        said = "The two ways have opposite signs (suppression)."
+    return {**row, "mediation": kind, "note": " ".join(filter(None, (row["note"], said)))}

@@ -131,6 +131,34 @@ def shuffle_test(errors_first: np.ndarray, errors_second: np.ndarray, *, n_permu
     return _result(float(np.abs(first).mean() - np.abs(second).mean()), null, together.max())
 
 
+def null_histogram(null: np.ndarray, observed: float, bins: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Histogram of the differences by chance and the observed one among them, over bins that lie evenly around 0.
+
+    Parameters
+    ----------
+    null : ndarray, shape (n_permutations,)
+        Of `SignFlip`.
+    observed : float
+    bins : int
+        An even number keeps 0 on an edge.
+
+    Returns
+    -------
+    counts : ndarray of int, shape (bins,)
+        Their sum is n_permutations + 1.
+    edges : ndarray, shape (bins + 1,)
+
+    Examples
+    --------
+    >>> counts, edges = null_histogram(np.array([-1.0, 0.5, 0.5]), 2.0, bins=4)
+    >>> counts.tolist(), edges.tolist()
+    ([0, 1, 2, 1], [-2.0, -1.0, 0.0, 1.0, 2.0])
+    """
+    values = np.append(np.asarray(null, dtype=float), observed)
+    reach = float(np.abs(values).max()) or 1.0
+    return np.histogram(values, bins=bins, range=(-reach, reach))
+
+
 def _checked(errors_first: np.ndarray, errors_second: np.ndarray, n_permutations: int) -> tuple[np.ndarray, np.ndarray]:
     first, second = np.asarray(errors_first, dtype=float), np.asarray(errors_second, dtype=float)
     if first.ndim != 1 or first.size < 1 or first.shape != second.shape:

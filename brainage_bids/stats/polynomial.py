@@ -8,24 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from brainage_bids.records import UnusableInput
 from brainage_bids.stats.least_squares import least_squares
 from brainage_bids.stats.rows import Row, is_constant, numbers, same_length, tidy
 
 _ASSUMPTIONS = "independent people; normal residuals of one variance; the curve holds within the ages seen"
 
 
-def interval_width(sd: float, members: int, level: float = 0.95) -> float:
-    """Width of the interval of the mean over the members of an ensemble: 2 t(.975, k − 1) s / √k.
+def interval_width(sd: np.ndarray, members: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Width of the interval of the mean over the members of an ensemble: 2 t(.975, k − 1) s / √k; NaN for fewer than two members.
 
-    >>> round(interval_width(2.0, 10), 4)
-    2.8614
+    >>> interval_width([2.0, 2.0], [10, 1]).round(4).tolist()
+    [2.8614, nan]
     """
     from scipy.stats import t as student
 
-    if members < 2:
-        raise UnusableInput(f"A spread needs two members of an ensemble at least, not {members}.")
-    return float(2 * student.ppf((1 + level) / 2, members - 1) * sd / math.sqrt(members))
+    sd, members = np.asarray(sd, dtype=float), np.asarray(members, dtype=float)
+    several = np.where(members > 1, members, np.nan)
+    return 2 * student.ppf((1 + level) / 2, several - 1) * sd / np.sqrt(several)
 
 
 def polynomial_by_age(

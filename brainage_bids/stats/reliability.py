@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,22 +248,6 @@ def bland_altman(
         slope = (fit.slope, fit.pvalue)
     values = {"difference": centre, "low": centre - half, "high": centre + half, "sd": sd, **limits, "slope": slope[0], "slope_p": slope[1]}
     return tidy(method, n, _ALTMAN, note=note, **about, **values)
-
-
-def map_summary(found: Agreement, inside: np.ndarray | None = None) -> Mapping[str, float]:
-    """Median and 2.5 to 97.5 percentile of ICC over columns (voxels), undefined ones aside and counted.
-
-    >>> one = np.array([0.2, 0.4, np.nan])
-    >>> map_summary(Agreement(one, one, one, one, 5, 2))["median"]
-    0.30000000000000004
-    """
-    values = found.icc if inside is None else found.icc[inside]
-    defined = values[np.isfinite(values)]
-    counts = {"columns": int(values.size), "undefined": int(values.size - defined.size)}
-    if defined.size == 0:
-        return {"median": None, "percentile_2_5": None, "percentile_97_5": None, **counts}
-    low, middle, high = np.percentile(defined, [2.5, 50, 97.5])
-    return {"median": float(middle), "percentile_2_5": float(low), "percentile_97_5": float(high), **counts}
 
 
 def _icc_interval(icc, rows, columns, error, n: int, k: int, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -108,5 +108,5 @@ def sliding_windows(
             partial = correlation(gap[complete], value[complete], covariates=others.design(complete), level=level)
             empty |= {f"{name}_partial": number for name, number in partial.items()}
             empty |= correlation(gap[chosen], value[chosen], level=level)
-        rows.append(tidy(method, int(chosen.sum()), _ASSUMPTIONS, note=note, **about, **empty))
+        rows.append(tidy(method, int(chosen.sum()), _ASSUMPTIONS + others.lacking(chosen), note=note, **about, **empty))
     return correct(rows, correction, family=f"windows of {variable}")

@@ -20,7 +20,6 @@ from brainage_bids.models.preparation import Step, prepare, steps_to_json
 from brainage_bids.records import BadDataset, UnusableInput
 from brainage_bids.training.images import ImageTable, Progress
 
-DTYPES = ("float16", "uint8")
 _VOLUMES, _CELLS, _SCALES, _INDEX = "volumes.npy", "cells.npy", "scales.npy", "index.json"
 
 

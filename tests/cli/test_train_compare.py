@@ -6,6 +6,7 @@ import pytest
 
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.cli.train import main
+from brainage_bids.group.seeds import _of_folder
 from brainage_bids.stats.permutation import sign_flip_test
 
 _SPEC = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("test_train_segment.py"))
@@ -55,10 +56,12 @@ def test_kinds_starts_and_seeds(cohort, tmp_path, capsys):
     ]
     predicted = read_tsv(tmp_path / "side" / "predictions.tsv").rows
     split = {row["participant_id"]: row["split"] for row in read_tsv(tmp_path / "side" / "split.tsv").rows}
-    assert {row["participant_id"] for row in predicted} == {name for name, part in split.items() if part == "test"}
+    for part in ("test", "validation"):
+        assert {row["participant_id"] for row in predicted if row["part"] == part} == {name for name in split if split[name] == part}
+    assert {row["counted"] for row in predicted} == {"yes"}
     sizes = {}
     for row in rows:
-        mine = [one for one in predicted if (one["model"], one["start"]) == (row["model"], row["start"])]
+        mine = [one for one in predicted if (one["model"], one["start"], one["part"]) == (row["model"], row["start"], "test")]
         errors = {seed: [abs(float(one["brain_age"]) - float(one["age"])) for one in mine if one["seed"] == seed] for seed in ("1", "2")}
         maes = [np.mean(errors[seed]) for seed in ("1", "2")]
         assert row["runs"] == "2"
@@ -90,10 +93,50 @@ def test_retrained_on_training_and_validation(cohort, tmp_path, capsys):
     for name, more in (("plain", []), ("again", ["--retrain"])):
         assert run(cohort, tmp_path / name, "--models", "mrinet", "--split-file", str(split), *more) == 0
     plain, again = (read_tsv(tmp_path / name / "comparison.tsv").rows[0] for name in ("plain", "again"))
-    assert plain["validation_mae"] == again["validation_mae"]  # the epoch was chosen in the same way
-    assert plain["test_mae"] != again["test_mae"]
-    assert plain["n_test"] == "4"
-    assert "training and validation together" in capsys.readouterr().out
+    assert [plain[name] for name in ("validation_mae", "test_mae", "n_test")] == [
+        again[name] for name in ("validation_mae", "test_mae", "n_test")
+    ]
+    assert "retrained_mae" not in plain and again["retrained_mae"] != again["test_mae"]  # both tests stay in the table
+    predicted = read_tsv(tmp_path / "again" / "predictions.tsv").rows
+    errors = [abs(float(row["brain_age"]) - float(row["age"])) for row in predicted if row["part"] == "test after training and validation"]
+    assert len(errors) == 4 and float(again["retrained_mae"]) == pytest.approx(np.mean(errors), abs=1e-3)
+    assert "after training + validation" in capsys.readouterr().out
+
+
+def test_transfer_in_one_command(cohort, tmp_path, capsys):
+    """60/20/20 on the large cohort, then five folds from scratch and from there, with what was frozen unchanged."""
+    derivatives, table = cohort[1]
+    large = ["--pretrain", str(derivatives), "--pretrain-phenotype", str(table), "--folds", "5", "--freeze", "convolutions"]
+    assert run(cohort, tmp_path / "side", "--models", "slices", *large) == 0
+    rows = read_tsv(tmp_path / "side" / "comparison.tsv").rows
+    assert [(row["start"], row["frozen"], row["n_test"]) for row in rows] == [("none", "none", "20"), ("transfer", "convolutions", "20")]
+    predicted = read_tsv(tmp_path / "side" / "predictions.tsv").rows
+    assert {row["part"] for row in predicted} == {"test"} and len(predicted) == 40
+    errors = [abs(float(row["brain_age"]) - float(row["age"])) for row in predicted if row["start"] == "transfer"]
+    assert float(rows[1]["test_mae"]) == pytest.approx(np.mean(errors), abs=1e-3) and float(rows[1]["p_scratch"]) > 0
+    out = capsys.readouterr().out
+    assert "3:1:1 by age decile and site" in out and "5 folds" in out
+    split = read_tsv(tmp_path / "side" / "pretrained" / "slices_cv" / "split.tsv").rows
+    assert sorted(row["split"] for row in split) == ["test"] * 4 + ["train"] * 12 + ["validation"] * 4
+
+
+@pytest.mark.parametrize("how", ("file", "folds"))
+def test_others_are_predicted_and_never_trained_on(cohort, tmp_path, how):
+    split = tmp_path / "split.tsv"
+    parts = {row: "test" if row % 5 == 0 else "validation" if row % 5 == 1 else "train" for row in range(15)}
+    parts |= {row: "test" if row % 2 else "validation" for row in range(15, _TINY.PEOPLE)}
+    split.write_text("participant_id\tsplit\n" + "".join(f"sub-{row:02d}\t{part}\n" for row, part in parts.items()))
+    how = ["--split-file", str(split)] if how == "file" else ["--folds", "4"]
+    words = ["--models", "slices", "--where", "age < 65", "--also-predict", "age >= 65", *how]
+    assert run(cohort, tmp_path / "side", *words) == 0
+    predicted = read_tsv(tmp_path / "side" / "predictions.tsv").rows
+    old = {row["participant_id"] for row in predicted if row["counted"] == "no"}
+    assert len(old) == 5 and all((float(row["age"]) >= 65) == (row["counted"] == "no") for row in predicted)
+    (row,) = read_tsv(tmp_path / "side" / "comparison.tsv").rows
+    errors = [abs(float(one["brain_age"]) - float(one["age"])) for one in predicted if (one["part"], one["counted"]) == ("test", "yes")]
+    assert float(row["test_mae"]) == pytest.approx(np.mean(errors), abs=1e-3) and len(errors) == int(row["n_test"])
+    taken = [one for one in _of_folder(tmp_path / "side", {f"sub-{row:02d}" for row in range(_TINY.PEOPLE)}) if one.part == "test"]
+    assert len(taken) == 1 and len(taken[0].counted) == len(errors) and set(taken[0].gaps) - taken[0].counted <= old
 
 
 def test_bad_input_is_one_sentence(cohort, tmp_path, capsys):
@@ -114,7 +157,19 @@ def test_bad_input_is_one_sentence(cohort, tmp_path, capsys):
         assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("words", [["--init", "a"], ["--freeze", "convolutions"], ["--runs", "0"], ["--split-parts", "--split-file", "s"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--init", "a"],
+        ["--freeze", "convolutions"],
+        ["--runs", "0"],
+        ["--split-parts", "--split-file", "s"],
+        ["--folds", "1"],
+        ["--folds", "5", "--split-file", "s"],
+        ["--pretrain", "a"],
+        ["--also-predict", "age > 60"],
+    ],
+)
 def test_options_that_do_not_go_together(cohort, tmp_path, words):
     with pytest.raises(SystemExit) as stopped:
         run(cohort, tmp_path / "no", "--models", "slices", *words)

@@ -146,13 +146,17 @@ def test_errors_on_other_people():
     with pytest.raises(UnusableInput, match="no column 'missing'"):
         fusion_errors(table, age, new, new_age, people, models)
     del models["bad"]
-    rows = fusion_errors(table, age, new, new_age, people, models)
+    found = fusion_errors(table, age, new, new_age, people, models, [("T", "T+A")])
+    rows = [row for row in found if row["part"] != "prediction"]
     assert [row["n"] for row in rows] == [79, 79, 79]
     design, kept = fusion_matrix(new, ["t1", "f1"]), np.isfinite(new["f1"])
     predicted = LinearRegression().fit(fusion_matrix(table, ["t1", "f1"]), age).predict(design[kept])
     assert rows[1]["mse"] == pytest.approx(np.mean((predicted - new_age[kept]) ** 2))
     assert rows[2]["difference"] == pytest.approx(rows[1]["mae"] - rows[0]["mae"])
     assert (rows[2]["first"], rows[2]["second"]) == ("T+A", "T")
+    drawn = [row for row in found if row["part"] == "prediction" and row["model"] == "T+A"]
+    assert [row["predicted"] for row in drawn] == pytest.approx(predicted)
+    assert [row["residual"] for row in drawn] == pytest.approx(new_age[kept] - predicted)
 
 
 def test_saved_heads_give_the_same_ages(tmp_path):

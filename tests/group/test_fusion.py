@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainage_bids.group import correction, fitted, fusion
+from brainage_bids.group import correction, ensembles, fitted, fusion
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -41,6 +41,21 @@ def test_it_is_better_than_its_parts_and_is_saved(finished, tmp_path):
     assert json.loads((tmp_path / "group" / "fusion_linear.json").read_text())["kind"] == "LinearHead"
     visits = only(results, "fusion")
     assert len(visits) == 120 and all(row["fused_mean"] is not None and row["used"] == "flair+t1" for row in visits)
+
+
+def test_each_model_alone_is_tested_against_all_and_all_against_all_with_sex(fused):
+    """J4: the same pairs by F tests on the fit rows and by paired bootstrap on the others; the ages are there to be drawn."""
+    pairs = [("flair", "flair+t1"), ("t1", "flair+t1"), ("flair+t1", "flair+t1+sex")]
+    assert [(row["smaller"], row["larger"]) for row in only(fused.results, "fusion_nested")] == pairs
+    compared = only(fused.results, "fusion_comparison")
+    assert [(row["second"], row["first"]) for row in compared] == pairs
+    drawn = only(fused.results, "fusion_predictions")
+    size = {name: np.abs([row["residual"] for row in drawn if row["model"] == name]) for name in ("t1", "flair+t1")}
+    assert compared[1]["difference"] == pytest.approx(size["flair+t1"].mean() - size["t1"].mean())
+    random = np.random.default_rng(7)
+    draws = [(size["flair+t1"] - size["t1"])[random.integers(0, 20, 20)].mean() for _ in range(4000)]
+    assert (compared[1]["low"], compared[1]["high"]) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.08)
+    assert {row["model"] for row in drawn} == {name for pair in pairs for name in pair} and len(drawn) == 4 * 20
 
 
 def test_retests_of_reference_people_are_predicted_without_them(fused, finished):
@@ -84,7 +99,7 @@ def test_base_models_form_sub_ensembles_and_ridge_is_on_two_levels(study, tmp_pa
     assert found.families == {"flair*": ("flair1", "flair2", "flair3"), "t1w*": ("t1w1", "t1w2", "t1w3")}
     saved = json.loads((tmp_path / "group" / "fusion_ridge.json").read_text())
     assert set(saved["groups"]) == set(found.families) and saved["penalty"] == 1.0
-    levels = only(found.results, "fusion_levels")
+    levels = only(ensembles.ensembles(found.cohort, tmp_path, None, found)[1], "fusion_levels")
     mae = {(row["level"], row["family"]): row["mae"] for row in levels}
     assert mae["ensemble", "all"] < min(mae["sub-ensemble", name] for name in found.families)
     for name in found.families:
@@ -164,3 +179,18 @@ def test_a_folder_without_a_usable_index_is_refused(content, study, tmp_path):
     (tmp_path / "fitted.json").write_text(content)
     with pytest.raises(BadConfiguration, match="fitted.json|layout 9"):
         fitted.open_store(read_cohort(study.settings(fitted=str(tmp_path))))
+
+
+def test_one_missing_sex_leaves_sex_in_the_fusion(make_study, study, tmp_path):
+    make_study(study, n=45, patients=False)
+    next(person for person in study.people if person["participant_id"] == "sub-007")["sex"] = "n/a"
+    study.finish()
+    found = fusion.fusion(read_cohort(study.settings()), tmp_path)
+    saved = json.loads((tmp_path / "group" / "fusion_linear.json").read_text())
+    assert saved["covariates"] == ["sex"] and saved["moments"]["n"] == 44
+    rows = only(found.results, "fusion_coefficients")
+    assert {"flair+t1+sex"} < {row["model"] for row in rows} and {row["n"] for row in rows} == {44}
+    for name in ("fusion_coefficients", "fusion_nested", "fusion_errors", "fusion_comparison"):
+        assert all("sub-007 without sex: left out of fits with sex" in row["assumptions"] for row in only(found.results, name))
+    person = next(row for row in only(found.results, "fusion") if row["participant_id"] == "sub-007")
+    assert person["fused_linear"] is not None and person["flags"] == "fusion_of_part"

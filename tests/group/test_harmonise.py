@@ -1,9 +1,13 @@
 """ComBat in the group run: sites agree afterwards, a site without reference people is left empty and told, the fit is reusable."""
 
+import json
+
 import numpy as np
 import pytest
 
-from brainage_bids.group import fitted, harmonise
+from brainage_bids.cohort.harmonise import Harmonisation
+from brainage_bids.cohort.saving import load
+from brainage_bids.group import correction, fitted, harmonise
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.records import BadConfiguration
 
@@ -87,3 +91,65 @@ def test_the_output_folder_itself_is_no_store(study):
     cohort = read_cohort(study.settings(fitted=str(study.out / "group")))
     with pytest.raises(BadConfiguration, match="names the output folder of this run"):
         run_group(cohort, study.out)
+
+
+def without_sex(study, *names):
+    for person in study.people:
+        if person["participant_id"] in names:
+            person["sex"] = "n/a"
+    return study.finish()
+
+
+def test_one_missing_sex_leaves_sex_to_all_others(study_at, tmp_path):
+    """The person is left out of the fit and named, and gets a value with the mean sex; all others stay as they were."""
+    whole, lacking = (study_at(tmp_path / name) for name in ("whole", "lacking"))
+    sites(whole)
+    without_sex(sites(lacking), "sub-003")
+    found = {}
+    for study in (whole, lacking):
+        corrected = correction.corrected(read_cohort(study.settings(harmonise="both")))[0]
+        cohort, results, problems = harmonise.harmonised(corrected, tmp_path / study.root.name)
+        assert not problems
+        found[study.root.name] = cohort.people("m").set_index("participant_id"), results
+    (before, _), (after, results) = found["whole"], found["lacking"]
+    gap = json.loads((tmp_path / "lacking" / "group" / "combat_gap_m.json").read_text())
+    assert gap["covariates"] == ["age", "sex"] and sum(gap["counts"]) == 79
+    assert (after["pad_harmonised"].astype(float) - before["pad_harmonised"].astype(float)).abs().max() < 0.3
+    said = {row["assumptions"] for row in only(results, "harmonisation") if row["part"] == "site"}
+    assert said == {
+        "reference people of the sites are alike but for age and sex, whose effects are kept; sub-003 without sex: left out of the fit, "
+        "the mean sex of the fit stands in for theirs"
+    }
+    assert after.loc["sub-003", "correction_flags"] == "covariate_imputed"
+    flags = {row["participant_id"]: row["flags"] for row in only(results, "regions_harmonised")}
+    assert flags["sub-003"] == "covariate_imputed" and flags["sub-004"] is None
+
+
+def test_a_sex_that_most_of_a_site_lack_is_not_kept_and_said(study):
+    without_sex(sites(study), *(f"sub-0{number:02d}" for number in range(25)))
+    _, results, problems = harmonise.harmonised(read_cohort(study.settings(harmonise="gap")))
+    said = {row["assumptions"] for row in only(results, "harmonisation") if row["part"] == "site"}
+    assert not problems and len(said) == 1 and "sex is not among them, as it is one, or more than half of a site lack it" in said.pop()
+
+
+def test_one_missing_volume_leaves_the_volume_to_all_others(study):
+    sites(study)
+    path = study.path("volumes_atlas", "sub-005")
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if "Brain-Stem" not in line) + "\n")
+    _, results, problems = harmonise.harmonised(read_cohort(study.settings(harmonise="regions")))
+    rows = {row["participant_id"]: row for row in only(results, "regions_harmonised")}
+    assert not problems and rows["sub-005"]["vol_Brain-Stem"] is None and rows["sub-005"]["vol_Left-Hippocampus"] is not None
+    assert rows["sub-006"]["vol_Brain-Stem"] is not None
+    assert "sub-005 without a value of every column: left out of the fit" in only(results, "harmonisation")[0]["assumptions"]
+
+
+def test_a_file_of_an_earlier_version_is_read(study, tmp_path):
+    sites(study)
+    harmonise.harmonised(read_cohort(study.settings(harmonise="gap")), tmp_path)
+    path = tmp_path / "group" / "combat_gap_m.json"
+    content = json.loads(path.read_text())
+    del content["covariate_mean"]
+    path.write_text(json.dumps(content))
+    old = load(Harmonisation, path)
+    values, flags = old.transform({"pad": [1.0, 1.0], "age": [50.0, 50.0], "sex": ["F", None]}, ["a", "a"])
+    assert np.isfinite(values["pad"][0]) and np.isnan(values["pad"][1]) and flags == [(), ()]

@@ -1,12 +1,15 @@
 """Description, bins of age, regressors, contributions of structures, reliability of regions, mediation's outcome."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
-from brainage_bids.group import accuracy, described, paths, regions, regressors, sessions
+from brainage_bids.group import accuracy, described, groups, paths, regions, regressors, sessions
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -31,7 +34,7 @@ def test_people_are_described_by_group(cohort):
 def test_blood_between_groups_is_an_ancova(cohort):
     rows = only(described.described(cohort), "groups_phenotype")
     tests = {row["column"]: row for row in rows if row["part"] == "test"}
-    assert tests["nfl"]["p_corrected"] < 1e-3 < tests["noise"]["p"] and tests["nfl"]["covariates"] == "age, sex"
+    assert tests["nfl"]["p_corrected"] < 1e-3 < tests["noise"]["p"] and tests["nfl"]["covariates"] == "sex, age"
     assert next(row for row in rows if row["part"] == "pair" and row["column"] == "nfl")["first"] in ("control", "patient")
 
 
@@ -41,9 +44,37 @@ def test_carriers_are_a_covariate(study):
         columns = {"group": "xy"[number % 2], "ApoE": number % 3, "nfl": random.uniform(1, 2)}
         study.add(f"sub-{number:02d}", (30.0 + number, {"m": 40.0 + number}), **columns)
     study.finish()
-    rows = only(described.described(read_cohort(study.settings())), "groups_phenotype")
-    assert {row["covariates"] for row in rows if row["column"] == "nfl"} == {"age, carrier"}
-    assert {row["covariates"] for row in rows if row["column"] == "ApoE"} == {"age"}
+    cohort = read_cohort(study.settings())
+    rows = only(described.described(cohort), "groups_phenotype")
+    assert {row["covariates"] for row in rows if row["column"] == "nfl"} == {"carrier", "carrier, age"}
+    assert {row["column"] for row in rows} == {"nfl"}  # alleles are counted
+    counts = {row["variable"]: row for row in only(groups.compared_groups(cohort), "groups_counts")}
+    assert counts["ApoE"]["df"] == 2 and counts["ApoE carrier"]["df"] == 1
+
+
+def test_every_column_of_kinds_or_of_two_values_is_counted(study):
+    """Codes 0 and 1, words, and alleles that a sidecar calls levels: all by χ² (scipy's), none by its mean."""
+    random = np.random.default_rng(2)
+    for number in range(60):
+        alleles = int(random.integers(0, 3))
+        columns = {"group": "xy"[number % 2], "sex": "FM"[number % 3 > 0], "diabetes": number % 4 // 3, "APOE_e4": alleles}
+        study.add(
+            f"sub-{number:02d}", (30.0 + number, {"m": 40.0 + number}), **columns, hand=("left", "right", "both")[number % 3], nfl=number
+        )
+    study.finish()
+    levels = {"APOE_e4": {"Description": "Alleles", "Levels": {"0": "none", "1": "one", "2": "two"}}}
+    (study.raw / "participants.json").write_text(json.dumps(levels))
+    cohort = read_cohort(study.settings())
+    rows = {row["variable"]: row for row in only(groups.compared_groups(cohort), "groups_counts")}
+    assert set(rows) == {"sex", "diabetes", "APOE_e4", "APOE_e4 carrier", "hand"}
+    people = cohort.people("m")
+    expected = stats.chi2_contingency(pd.crosstab(people["group"], people["diabetes"]), correction=False)
+    assert rows["diabetes"]["chi2"] == pytest.approx(expected.statistic) and rows["diabetes"]["p_corrected"] is not None
+    results = described.described(cohort)
+    assert {row["variable"] for row in only(results, "description") if row.get("category")} == set(rows)
+    phenotype = only(results, "groups_phenotype")
+    assert {row["column"] for row in phenotype} == {"nfl"}
+    assert {row["covariates"] for row in phenotype} == {"sex, carrier", "sex, carrier, age"}
 
 
 def test_bins_are_the_users_or_decades(finished):
@@ -130,6 +161,24 @@ def test_regions_meet_only_blood_that_goes_with_age(study):
     rows = only(regions.regions(read_cohort(study.settings())), "regions_phenotype")
     assert {(row["first"], row["second"]) for row in rows} == {("hcy", "vol_Left-Putamen")}
     assert rows[0]["r"] < -0.5 and abs(rows[0]["r_partial"]) < 0.35
+
+
+def test_mediators_are_not_chosen_by_the_outcome_and_exposures_are(study):
+    """Every region is a mediator, its sides summed; an exposure that does not go with age is not mediated and says so."""
+    random = np.random.default_rng(9)
+    blood = []
+    for number in range(60):
+        age = round(float(random.uniform(20, 80)), 1)
+        volumes = {f"{side}-Area{place}": 5000 + random.normal(0, 100) for place in range(12) for side in ("Left", "Right")}
+        study.add(f"sub-{number:02d}", (age, {"m": age}), volumes=volumes, sex="FM"[number % 2], group="xy"[number % 3 > 0])
+        blood.append({"participant_id": f"sub-{number:02d}", "hcy": 5 + 0.1 * age + random.normal(0, 1), "noise": random.normal()})
+    study.finish(blood=blood)
+    (result,) = paths.mediation(read_cohort(study.settings()))
+    rows = [row for row in result.rows if row["direction"].startswith("phenotype")]
+    mediated = [row for row in rows if row["acme"] is not None]
+    assert {row["mediator"] for row in mediated} == {f"vol_Area{place}" for place in range(12)}
+    assert {row["exposure"] for row in mediated} == {"hcy"} and "Beyond sex and group" in result.about
+    assert all(row["note"].startswith("Not mediated: noise is not associated") for row in rows if row["exposure"] == "noise")
 
 
 @pytest.mark.parametrize("outcome", ("age", "pad", "brain_age"))

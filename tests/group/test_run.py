@@ -14,6 +14,9 @@ from brainage_bids.bids.sink import sink_text
 from brainage_bids.cli.brainage import main
 from brainage_bids.cli.options import group_settings_of
 from brainage_bids.cli.parser import build_parser
+from brainage_bids.group.cohort import read_cohort
+from brainage_bids.group.run import run_group
+from brainage_bids.reports.group_content import SCATTERS
 from brainage_bids.settings import GroupSettings
 
 CONTROLS = ("--reference", "group == 'control'")
@@ -72,7 +75,8 @@ def test_the_page_needs_no_network(done):
 def test_pictures_are_svg_with_their_tables_beside(done):
     pictures = {path.stem for path in (done.out / "group").glob("*.svg")}
     assert {"accuracy", "age_bias", "coverage", "groups_means", "associations", "regions", "bland_altman"} <= pictures
-    assert all((done.out / "group" / f"{name}.tsv").is_file() for name in pictures)
+    tables = {name: "associations" if name in SCATTERS else name for name in pictures}
+    assert SCATTERS.keys() <= pictures and all((done.out / "group" / f"{name}.tsv").is_file() for name in tables.values())
     assert all("http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", path.read_text()) for path in (done.out / "group").glob("*.svg"))
 
 
@@ -185,3 +189,18 @@ def test_tables_of_an_earlier_run_go_and_other_files_stay(study, make_study):
     sink_text("mine\n", study.out / "group" / "mine.tsv")
     assert run(study, "--where", "group == 'control'") == 0
     assert not (study.out / "group" / "groups_means.tsv").exists() and (study.out / "group" / "mine.tsv").is_file()
+
+
+def test_who_lacks_sex_is_named_and_stays_in_what_needs_none(make_study, study):
+    """One of 60 lacks sex: a warning names the person, rows with covariates say how many they leave out, plain correlations keep all."""
+    make_study(study, n=60, models=("t1",))
+    next(person for person in study.people if person["participant_id"] == "sub-004")["sex"] = "n/a"
+    study.finish()
+    outcome = run_group(read_cohort(study.settings(reference="group == 'control'")), study.out)
+    (said,) = [said for said in outcome.report.warnings if "have no sex" in said]
+    assert "1 participant(s) have no sex (sub-004)" in said
+    for name in ("associations", "regions", "groups_anova", "groups_adjusted", "mediation"):
+        with_sex = [row for row in outcome.report.rows(name) if "sex" in (row.get("covariates") or "sex") and row["n"]]
+        assert with_sex and all("1 row(s) without sex left out where covariates are" in row["assumptions"] for row in with_sex), name
+    row = outcome.report.rows("associations")[0]
+    assert (row["n"], row["n_partial"]) == (60, 59)

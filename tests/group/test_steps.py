@@ -6,6 +6,7 @@ from scipy import stats
 
 from brainage_bids.group import accuracy, associations, correction, groups, paths, regions, sessions
 from brainage_bids.group.cohort import read_cohort
+from brainage_bids.group.fitted import open_store, write_index
 from brainage_bids.records import BadConfiguration, UnusableInput
 
 
@@ -31,6 +32,39 @@ def test_models_are_compared_on_the_same_visits(cohort):
     (row,) = only(accuracy.compared(cohort), "model_comparison")
     sizes = {name: np.abs(cohort.visits(name)["pad"]).mean() for name in ("t1", "flair")}
     assert row["difference"] == pytest.approx(sizes[row["first"]] - sizes[row["second"]], abs=1e-3)
+
+
+@pytest.mark.parametrize("way", ("paired", "unpaired"))
+def test_the_differences_by_chance_are_kept_with_the_observed_one(finished, way):
+    results = accuracy.compared(read_cohort(finished.settings(permutation=way)))
+    (row,), drawn = only(results, "model_comparison"), only(results, "model_comparison_null")
+    assert sum(bin_["draws"] for bin_ in drawn) == 1000 and ("unpaired" in row["method"]) == (way == "unpaired")
+    far = sum(bin_["draws"] for bin_ in drawn if min(abs(bin_["bin_low"]), abs(bin_["bin_high"])) >= abs(row["difference"]) - 1e-9)
+    assert far / 1000 <= row["p"] and drawn[0]["bin_low"] == -drawn[-1]["bin_high"]
+    people = [cohort_of.set_index(["participant_id", "session_id"])["pad"] for cohort_of in _visits(finished, row)]
+    assert row["r_errors"] == pytest.approx(np.corrcoef(*people)[0, 1], abs=1e-6)
+
+
+def _visits(finished, row):
+    cohort = read_cohort(finished.settings())
+    return [cohort.visits(row[name]) for name in ("first", "second")]
+
+
+@pytest.mark.parametrize("alternative", ("greater", "less"))
+def test_ranks_are_one_sided_on_demand(finished, alternative):
+    cohort = read_cohort(finished.settings(alternative=alternative))
+    row = next(row for row in only(groups.compared_groups(cohort), "groups_ranks") if row["model"] == "t1" and row["variable"] == "pad")
+    people = cohort.people("t1")
+    split = [people.loc[people["group"] == name, "pad"].astype(float) for name in ("patient", "control")]
+    assert row["p"] == pytest.approx(stats.mannwhitneyu(*split, alternative=alternative).pvalue) and alternative in row["method"]
+    assert row["rank_biserial"] == pytest.approx(2 * row["auc"] - 1)
+    ages = next(row for row in only(groups.compared_groups(cohort), "groups_ranks") if row["variable"] == "age")
+    assert "two-sided" in ages["method"]
+
+
+def test_windows_of_several_models_are_laid_over_each_other(cohort):
+    rows = only(associations.phenotype(cohort), "age_windows")
+    assert {row["model"] for row in rows} == {"t1", "flair"}
 
 
 def test_the_corrections_identities_hold_on_the_reference(cohort):
@@ -167,3 +201,28 @@ def test_components_are_drawn_from_regions_and_phenotype(cohort):
 def test_errors_by_age_are_polynomials(cohort):
     rows = only(accuracy.by_age(cohort), "error_by_age")
     assert {row["variable"] for row in rows} == {"absolute_error", "brain_age_sd"} and {row["part"] for row in rows} == {"fit", "curve"}
+
+
+def test_coverage_is_told_by_true_age_and_intervals_across_ages_hold_at_both_ends(study, tmp_path):
+    random = np.random.default_rng(11)
+    for number in range(400):
+        age = round(float(random.uniform(20, 90)), 1)
+        study.add(f"sub-{number:03d}", (age, {"m": round(50 + 0.5 * (age - 50) + random.normal(0, 6), 2)}))
+    study.finish()
+    cohort, results, problems = correction.corrected(read_cohort(study.settings()), tmp_path)
+    rows = [row for row in only(results, "coverage") if row["by"] == "age"]
+    decades = [f"[{low}, {low + 10})" for low in range(20, 90, 10)]
+    for interval in ("across ages, held out", "conformal, held out", "the model's own, reference"):
+        assert [row["stratum"] for row in rows if row["interval"] == interval] == decades
+    across = {row["stratum"]: row for row in rows if row["interval"] == "across ages, held out"}
+    assert not problems and all(across[name]["within_band"] for name in (decades[0], decades[-1]))
+    assert any("hold too few people of some ages: m " in said and "conformal" in said for said in correction.coverage_warnings(results))
+    people = cohort.people("m")
+    covered = (people["across_ages_low"] <= people["age"]) & (people["age"] <= people["across_ages_high"])
+    assert covered.mean() == pytest.approx(0.95, abs=0.02) and (people["age"].between(20, 30) & covered).sum() > 0
+    write_index(tmp_path, cohort, {})
+    (tmp_path / "group" / "across_ages_m.json").unlink()  # as a run before there were such intervals left it
+    new = read_cohort(study.settings(fitted=str(tmp_path)))
+    again, results, problems = correction.corrected(new, None, open_store(new))
+    assert (again.people("m")["conformal_low"] == people["conformal_low"]).all()
+    assert any(said.startswith("across ages of m: The folder") and "across_ages_m.json" in said for said in problems)

@@ -5,10 +5,11 @@ import pytest
 
 from brainage_bids.cli.phantom import main as phantom
 from brainage_bids.group import associations, correction, fusion, groups, harmonise, sessions
-from brainage_bids.group.cohort import read_cohort
+from brainage_bids.group.cohort import columns_of, read_cohort
 from brainage_bids.settings import GroupSettings
+from brainage_bids.stats.associations import associate
 
-READS, PERSON_SD, VISIT_SD, GAP_SD, PATIENT_GAP, SITE = 0.85, 3.5, 1.0, 4.0, 6.0, 2.0
+READS, PERSON_SD, VISIT_SD, GAP_SD, PATIENT_GAP, SITE, NFL = 0.85, 3.5, 1.0, 4.0, 6.0, 2.0, 0.17
 """Of the reader simt1w and of the design (docs/phantom_cohorts.md)."""
 
 
@@ -49,9 +50,13 @@ def test_the_sites_offset_is_found_and_removed(fitted):
     assert abs(left["pad_site_adjusted"]) < abs(left["pad"]) and abs(left["pad_harmonised"]) < abs(left["pad"])
 
 
-def test_nfl_is_found_and_markers_without_effect_are_not(cohort):
-    rows = {row["second"]: row for row in rows_of(associations.phenotype(cohort), "associations", model="simt1w")}
-    assert rows["NFL"]["p_partial_corrected"] < 0.01 and rows["NFL"]["r_partial"] > 0.1
+def test_nfl_is_correlated_as_planted_within_groups_and_not_by_the_patients(cohort):
+    """Patients have more NfL and a larger gap: together that looks like .3, while within controls .17 were planted."""
+    rows = {row["second"]: row for row in rows_of(associations.phenotype(cohort), "associations", model="simt1w", first="pad")}
+    row, people = rows["NFL"], cohort.people("simt1w")
+    assert row["low_partial"] < NFL < row["high_partial"] and row["covariates"] == "age, sex, group"
+    (together,) = associate(columns_of(people, ["pad", "NFL", "age", "sex"]), "pad", ["NFL"], covariates=["age", "sex"])
+    assert together["r_partial"] > 0.2 > NFL > row["r_partial"] and together["p_partial"] < 1e-3
     assert rows["ApoA1"]["p_partial"] > 0.01 and abs(rows["ApoA1"]["r_partial"]) < 0.2
 
 

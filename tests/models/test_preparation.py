@@ -21,6 +21,7 @@ PUBLISHED = {
     "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
     "packed2": (91, 109, 91), "packed2flair": (91, 109, 91), "packed2swi": (91, 109, 91),
+    **{f"packed2{image}{part}": (91, 109, 91) for image in ("", "flair", "swi") for part in ("cortex", "subcortex", "cerebellum")},
     "packed1": (1, 1, 1), "packed1flair": (1, 1, 1), "packed1swi": (1, 1, 1),  # until the people in training decide
 }  # fmt: skip
 
@@ -112,6 +113,19 @@ def test_top_mean_of_the_brain_alone():
     found = prepare(data, contract, INPUTS["mni2brain"].steps).data
     top = np.sort(np.where(brain, data, 0).ravel())[-round(0.01 * data.size) :].mean()
     np.testing.assert_allclose(found, np.where(brain, data, 0) / top, rtol=1e-5)
+
+
+def test_parts_of_the_brain_share_no_voxel():
+    """H4: three inputs a sequence, each zero outside its part of the template."""
+    shown = {}
+    for part in ("cortex", "subcortex", "cerebellum"):
+        place = INPUTS[f"packed2flair{part}"]
+        assert place.contract.modality == "FLAIR"
+        shown[part], _ = prepare(np.full(GRIDS["2"].shape, 110, np.uint8), place.contract, place.steps)
+        assert np.unique(shown[part]).tolist() == pytest.approx([0, 110 / 383])
+    assert (np.sum([image > 0 for image in shown.values()], axis=0) <= 1).all()
+    with pytest.raises(BadConfiguration, match="no part 'lobe' of the brain"):
+        Step("part", {"name": "lobe"})
 
 
 def test_packed_arrays_are_the_uint8_of_the_app(tmp_path):

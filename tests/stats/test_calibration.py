@@ -15,6 +15,7 @@ SLOW = (
     "sign_flip",
     "shuffle",
     "mediation",
+    "mediators",
     "acme",
     "ade",
     "mae",

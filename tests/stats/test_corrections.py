@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.corrections import benjamini_hochberg, bonferroni, correct
-from brainage_bids.stats.people import one_row_a_person, person_weights
+from brainage_bids.stats.people import person_weights
 from brainage_bids.stats.rows import column, labels, numbers, same_length, tidy, why_empty
 
 ps = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -88,15 +88,3 @@ def test_draws_come_in_blocks(monkeypatch):
     whole = np.concatenate(list(person_weights("abcdef", 50, seed=3)))
     monkeypatch.setattr("brainage_bids.stats.people._DRAWS_AT_ONCE", 60)
     np.testing.assert_array_equal(np.concatenate(list(person_weights("abcdef", 50, seed=3))), whole)
-
-
-def test_one_row_a_person():
-    table = {"participant_id": ["b", "a", "b"], "sex": ["F", "M", "F"], "pad": [1.0, 2.0, None], "age": [30, 40, 31]}
-    assert one_row_a_person(table)["pad"] == [1.0, 2.0]
-    assert one_row_a_person(table, how="mean") == {"participant_id": ["b", "a"], "sex": ["F", "M"], "pad": [1.0, 2.0], "age": [30.5, 40.0]}
-    with pytest.raises(UnusableInput, match="told apart"):
-        one_row_a_person({"age": [1]})
-    with pytest.raises(UnusableInput, match="has no 'participant_id'"):
-        one_row_a_person({"participant_id": [None]})
-    with pytest.raises(BadConfiguration, match="not 'last'"):
-        one_row_a_person(table, how="last")
