@@ -126,12 +126,15 @@ def _check_number(brain_age: float, sd: float | None, model: str, files: Mapping
 def _raised(folder: ModelFolder, brain_age: float, age: float | None) -> tuple[str, ...]:
     """Flags that follow from the two ages and those of the training people."""
     ages = folder.card.training.ages
-    raised = {
-        "age_missing": age is None,
-        "age_out_of_range": age is not None and not ages.low <= age <= ages.high,
-        "prediction_out_of_range": not ages.low <= brain_age <= ages.high,
-    }
-    return tuple(flag for flag, holds in raised.items() if holds)
+    return age_flags(folder, age) + ("prediction_out_of_range",) * (not ages.low <= brain_age <= ages.high)
+
+
+def age_flags(folder: ModelFolder, age: float | None) -> tuple[str, ...]:
+    """Flags that follow from a person's age in years, None if it is not known, and those of the training people."""
+    ages = folder.card.training.ages
+    if age is None:
+        return ("age_missing",)
+    return () if ages.low <= age <= ages.high else ("age_out_of_range",)
 
 
 def _in_order(flags: set[str]) -> tuple[str, ...]:

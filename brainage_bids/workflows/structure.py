@@ -67,7 +67,7 @@ def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int
     return workflow
 
 
-def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
+def init_precomputed_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "precomputed_wf") -> Workflow:
     """Build the graph that starts from another app's bias-corrected T1w and brain mask.
 
     Registration and structures are ours, the latter inside the other app's mask; so are tissues where it has not all three maps.

@@ -53,7 +53,7 @@ def process_participant(participant, plan):
         from brainage_bids.models.inference import load_model
         from brainage_bids.models.registry import open_model
         (plan.out_dir / f"{name}.loaded").write_text(str(os.getpid()))
-        load_model(open_model(plan.models[0]))
+        load_model(open_model(plan.settings.models[0]))
     (plan.out_dir / f"{name}.txt").write_text(f"{plan.threads} {os.environ['ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS']}")
     return []
 
