@@ -142,6 +142,11 @@ def predict(folder: ModelFolder, session: Session, plan: Plan) -> None:
     write_entries(TABLE, plan.out_dir, session, entries | {found.model: asdict(replace(found, flags=own))})
 
 
+def has_predictions(session: Session, out_dir: Path, models: Collection[str]) -> bool:
+    """Whether a prediction of each of these models is kept, be it valid or stale."""
+    return set(models) <= set(read_entries(TABLE, out_dir, session))
+
+
 def write_structures(folder: ModelFolder, session: Session, plan: Plan) -> None:
     """Write the table of what each structure says to a model."""
     from brainage_bids.bids.structures import COLUMNS, structure_rows

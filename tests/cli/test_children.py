@@ -19,6 +19,8 @@ from brainage_bids.cli.locks import lock_participant
 from brainage_bids.cli.nursery import can_share
 from brainage_bids.records import Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
+from brainage_bids.workflows.predict import TABLE
+from brainage_bids.workflows.stage import write_entries
 
 STAND_INS = '''
 """Puts a pipeline and a page in the place of the real ones: what a participant does stands in the name after the dash."""
@@ -181,6 +183,19 @@ def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volum
     (tmp_path / "loads").unlink()
     assert run_all(with_model, names[0])[0].done
     assert len((tmp_path / "loads").read_text().split()) == 1
+
+
+def test_models_are_not_loaded_for_people_who_are_predicted(settings, volume_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "can_share", lambda settings, participants: participants > 1)
+    names = ["sub-1Xfine", "sub-2Xfine"]
+    with_model = replace(settings, models=(str(volume_model.path),))
+    for number, session in enumerate(("ses-a", "ses-b")):
+        assert run_all(with_model, *names)[0].done and (tmp_path / "loads").exists()
+        (tmp_path / "loads").unlink()
+        for name in names[number:]:  # in the end one of them lacks one
+            write_entries(TABLE, Path(settings.out_dir), Session(name, session, {}), {"toyvolumes": {"brain_age": 40.0}})
+    write_entries(TABLE, Path(settings.out_dir), Session(names[0], "ses-b", {}), {"another": {"brain_age": 40.0}})
+    assert run_all(with_model, *names)[0].done and not (tmp_path / "loads").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no nursery elsewhere")
