@@ -111,7 +111,7 @@ class Driver:
             self.settled[stage.name] = digest
             return
         if stored_fingerprint(stage, out_dir, session) not in (None, digest):
-            words = "was made from another scan, other settings or by another version; it and what follows from it are made anew"
+            words = "was made from other data, with other settings or by another version; it and what follows from it are made anew"
             LOGGER.info("%s: %s %s", session.stem, stage.name, words)
         for stale in (stage, *those_that_need(stage.name, self.stages)):
             discard(stale, out_dir, session)

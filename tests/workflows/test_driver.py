@@ -133,7 +133,7 @@ def test_messages_tell_what_is_there_what_runs_and_what_is_stale(skeleton, caplo
     drive(skeleton, stage("toy"))
     assert "sub-1: toy is there already" in caplog.text
     drive(skeleton, stage("toy", revision=2))
-    assert "sub-1: toy was made from another scan, other settings or by another version" in caplog.text
+    assert "sub-1: toy was made from other data, with other settings or by another version" in caplog.text
 
 
 def test_what_is_to_be_made_is_known_beforehand(skeleton):

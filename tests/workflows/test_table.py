@@ -129,7 +129,7 @@ def test_outputs_of_an_earlier_version_are_made_anew(skeleton, caplog):
         skeleton.path(key).write_text("old")
     path.write_text(json.dumps({"Fingerprint": "0" * 64}))
     assert skeleton.run() == ALL
-    assert "sub-1: structure was made from another scan, other settings or by another version" in caplog.text
+    assert "sub-1: structure was made from other data, with other settings or by another version" in caplog.text
     assert skeleton.path("brainage").read_text() == ""
 
 
