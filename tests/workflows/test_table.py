@@ -1,6 +1,7 @@
 """All stages of the app on a skeleton: what is made, in which order, and what is made again when something changes."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from brainage_bids.bids.reuse import Reused
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.workflows import predict
-from brainage_bids.workflows.stage import Output, Stage
+from brainage_bids.workflows.stage import Output, Stage, in_order, those_that_need
 
 T1W = ["structure", "template", "volumes", "quality", "arrays", "figures"]
 MODEL = ["model-volumes", "structures-volumes", "ages"]
@@ -262,6 +263,42 @@ def test_models_are_told_apart_by_name_and_one_that_is_named_twice_is_one(skelet
     assert len(predict.models_of(replace(skeleton.plan, settings=replace(skeleton.plan.settings, models=twice)))) == 1
     with pytest.raises(BadConfiguration, match="both called volumes"):
         predict.models_of(replace(skeleton.plan, settings=replace(skeleton.plan.settings, models=("volumes", str(copy)))))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_raised_revision_redoes_a_stage_and_what_follows_from_it(skeleton, name):
+    skeleton.run()
+    skeleton.changes[name] = {"revision": "raised"}
+    follow = {stage.name for stage in those_that_need(name, in_order(skeleton.stages()))}
+    assert skeleton.run() == [each for each in ALL if each == name or each in follow]
+    assert skeleton.run() == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_file_of_every_stage_is_missed(skeleton, name):
+    skeleton.run()
+    stage = next(stage for stage in skeleton.stages() if stage.name == name)
+    for output in stage.outputs:
+        path = output.path(skeleton.plan.out_dir, skeleton.session)
+        (sidecar_path(path) if output.entry else path).unlink()
+        assert name in skeleton.run() and skeleton.run() == []
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("first", [True, False])
+def test_killed_in_any_stage_a_rerun_ends_the_same(skeleton, name, first):
+    skeleton.run()
+    whole = set(skeleton.files())
+    if first:
+        shutil.rmtree(skeleton.plan.out_dir)
+    else:
+        skeleton.changes[name] = {"revision": "raised"}
+    skeleton.failing[name] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        skeleton.run()
+    del skeleton.failing[name]
+    made = skeleton.run()
+    assert made[0] == name and set(skeleton.files()) == whole and skeleton.run() == []
 
 
 def test_every_stage_leaves_files_of_its_own(skeleton):
