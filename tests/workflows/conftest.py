@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from brainage_bids.bids.sidecars import table_columns
@@ -102,3 +103,43 @@ def skeleton(tmp_path) -> Skeleton:
     scans = {modality: made.scan(modality, modality) for modality in ("T1w", "FLAIR", "swi")}
     made.sessions = (Session("sub-1", None, scans, **PHENOTYPE),)
     return made
+
+
+class Graphs:
+    """Stands in for `engine.run_graph`: remembers graphs and their inputs, and answers with a small image for every output.
+
+    Attributes
+    ----------
+    asked : list of (str, dict)
+        Name and inputs of each graph that was run.
+    answers : dict
+        What outputs hold instead of an image.
+    """
+
+    def __init__(self, folder: Path):
+        import nibabel as nib
+
+        self.asked: list[tuple[str, dict]] = []
+        self.answers: dict[str, object] = {}
+        self.image = folder / "made.nii"
+        nib.save(nib.Nifti1Image(np.ones((3, 3, 3), np.uint8), np.eye(4)), self.image)
+
+    def __call__(self, workflow, inputs: dict, work_dir: Path) -> dict:
+        fields = set(workflow.get_node("inputnode").interface._fields)
+        assert set(inputs) <= fields and (workflow.name == "precomputed_wf" or set(inputs) == fields)
+        self.asked.append((workflow.name, inputs))
+        return {name: self.answers.get(name, str(self.image)) for name in workflow.get_node("outputnode").interface._fields}
+
+
+@pytest.fixture
+def graphs(tmp_path, monkeypatch) -> Graphs:
+    """No graph is run."""
+    from brainage_bids.workflows import secondary, t1w
+
+    stand_in = Graphs(tmp_path)
+    maps = dict.fromkeys(t1w.TISSUES, str(stand_in.image))
+    stand_in.answers = {"stripped": False, "flags": ["header_repaired"], "notes": ["a note"], "clipped_share": 0.0, "factor": 2.5}
+    stand_in.answers |= {"modulated": maps, "modulated_smooth": maps, "agreement": 0.9, "seen": 1.0}
+    for module in (t1w, secondary):
+        monkeypatch.setattr(module, "run_graph", stand_in)
+    return stand_in

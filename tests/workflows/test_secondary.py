@@ -1,9 +1,12 @@
 """FLAIR and SWI: which files there are, what makes them invalid, and who makes them; nothing is computed."""
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.records import OTHER_MODALITIES, Failure, Participant, UnusableInput
 from brainage_bids.workflows import participant, secondary
 from brainage_bids.workflows.participant import process_participant
@@ -149,3 +152,63 @@ def test_of_several_failures_of_a_session_none_is_lost(tmp_path):
     assert [fault.message for fault in read_participant(tmp_path, "sub-1").all_faults] == ["one is lost", "two is lost", "three is lost"]
     forget_failures(tmp_path, "sub-1", ["ses-1", "ses-2"])
     assert not failure_path(tmp_path, "sub-1", "ses-1").exists()
+
+
+@pytest.fixture
+def coregistered(skeleton, graphs, monkeypatch):
+    """Process the FLAIR with graphs that answer, and return its files."""
+    from brainage_bids.reports import figures
+
+    matrix = skeleton.plan.bids_dir.parent / "matrix.txt"
+    np.savetxt(matrix, np.eye(4))
+    row = {"metric": "snr", "value": 9.0, "unit": None, "low": None, "high": None, "flag": None, "description": "x"}
+    graphs.answers |= {"matrix": str(matrix), "quality": [row]}
+    monkeypatch.setattr(figures, "draw_coregistration", lambda head, t1w, dseg, path, shown: path.write_text(f"<svg>{shown}</svg>"))
+    monkeypatch.setattr(secondary, "on_t1w", lambda image, matrix, t1w: image)
+
+    def run(**settings):
+        skeleton.plan = replace(skeleton.plan, settings=replace(skeleton.plan.settings, **settings))
+        assert process(skeleton, stage_of("FLAIR")) == []
+        outputs = {key: output.path(skeleton.plan.out_dir, skeleton.session) for key, output in outputs_of("FLAIR").items()}
+        return {key for key, path in outputs.items() if path.is_file()}, json.loads(sidecar_path(outputs["quality"]).read_text())
+
+    return run
+
+
+def test_an_image_that_fits_leaves_all_files(skeleton, graphs, coregistered):
+    files, about = coregistered()
+    assert files == set(outputs_of("FLAIR")) and [name for name, _ in graphs.asked] == ["align_wf", "coregister_wf"]
+    assert about["Used"] is True and "NotMade" not in about and len(about["StepsDone"]) == 4
+    assert about["Sources"] == ["bids:raw:FLAIR.nii", "bids::sub-1/anat/sub-1_desc-preproc_T1w.nii.gz"]
+    packed = json.loads(sidecar_path(outputs_of("FLAIR")["packed"].path(skeleton.plan.out_dir, skeleton.session)).read_text())
+    assert packed["ScaleFactor"] == 2.5 and "Fingerprint" not in packed
+    coregistered()
+    assert len(graphs.asked) == 2  # it is there
+
+
+def test_an_image_that_does_not_fit_leaves_its_quality_and_its_picture(skeleton, graphs, coregistered, caplog):
+    coregistered()
+    graphs.answers["agreement"] = 0.4
+    skeleton.session.scans["FLAIR"].path.write_text("another head")
+    files, about = coregistered()
+    assert files == {"figure", "quality"} and [name for name, _ in graphs.asked[2:]] == ["align_wf", "rejected_wf"]
+    assert about["Used"] is False and len(about["NotMade"]) == 5 and about["StepsDone"] == ["other_rigid"]
+    assert "sub-1: the FLAIR could not be aligned to the T1w and is not used" in caplog.text
+    coregistered()
+    assert len(graphs.asked) == 4
+
+
+def test_a_sloppy_run_draws_no_picture_and_removes_one_of_another_run(graphs, coregistered):
+    assert "figure" in coregistered()[0]
+    files, about = coregistered(sloppy=True)
+    assert files == set(outputs_of("FLAIR")) - {"figure"} and about["NotMade"] == ["sub-1_desc-coregistration_FLAIR.svg"]
+    coregistered()
+    assert len(graphs.asked) == 4
+
+
+def test_a_file_that_was_made_and_is_gone_is_made_again(skeleton, graphs, coregistered):
+    coregistered()
+    for key in outputs_of("FLAIR"):
+        outputs_of("FLAIR")[key].path(skeleton.plan.out_dir, skeleton.session).unlink()
+        assert coregistered()[0] == set(outputs_of("FLAIR"))
+    assert len(graphs.asked) == 2 * (len(outputs_of("FLAIR")) + 1)
