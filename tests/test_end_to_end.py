@@ -19,6 +19,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import brainage_bids
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.cli.phantom import main as make_people
@@ -40,7 +41,8 @@ OPTIONS = ("participant", "--sloppy", "--omp-nthreads", "1", "--nprocs", "2")
 def environment(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(NO_NETWORK)
-    return os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    places = [str(folder), str(Path(brainage_bids.__file__).parents[1])]  # the code under test
+    return os.environ | {"PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")

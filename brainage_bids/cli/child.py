@@ -19,7 +19,7 @@ from brainage_bids.cli.nursery import SERVE, serve
 from brainage_bids.cli.options import scratch_of
 from brainage_bids.records import BadConfiguration, Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
-from brainage_bids.workflows.beside import end_with_parent
+from brainage_bids.workflows.helper_process import end_with_parent
 
 LOGGER = logging.getLogger("brainage")
 OUT_OF_MEMORY = 75
@@ -83,31 +83,17 @@ def process(participant: Participant, settings: Settings, task: dict) -> list:
     from brainage_bids.bids.reuse import Reused
     from brainage_bids.bids.sink import sweep_partial
     from brainage_bids.workflows.participant import process_participant
-    from brainage_bids.workflows.session import Plan
+    from brainage_bids.workflows.plan import Plan
 
     out_dir, work_dir = Path(settings.out_dir), scratch_of(settings, participant.participant_id)
     sweep_partial(out_dir, participant.participant_id)
     if task["clean"]:
         shutil.rmtree(work_dir, ignore_errors=True)
-    reused = {
+    precomputed = {
         stem: Reused(value["dataset"], Path(value["root"]), {key: Path(path) for key, path in value["files"].items()})
         for stem, value in task["reused"].items()
     }
-    plan = Plan(
-        bids_dir=Path(settings.bids_dir),
-        out_dir=out_dir,
-        work_dir=work_dir,
-        skull_strip=settings.skull_strip,
-        threads=settings.omp_nthreads,
-        sloppy=settings.sloppy,
-        seed=settings.random_seed,
-        models=settings.models,
-        model_dirs=tuple(map(Path, settings.model_dirs)),
-        device=settings.device,
-        precision=settings.precision,
-        reused=reused,
-        beside=settings.omp_nthreads > 1 and not settings.mem_mb,
-    )
+    plan = Plan(settings, work_dir, precomputed)
     failures = process_participant(participant, plan)
     forget_failures(out_dir, participant.participant_id, [session.session_id for session in participant.sessions])
     write_failures(out_dir, failures)

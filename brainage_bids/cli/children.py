@@ -61,7 +61,7 @@ def run_all(inventory, settings: Settings, run_dir: Path, *, reports_only: bool 
     previous = signal.signal(signal.SIGTERM, _interrupt)
     nursery = None
     try:
-        if not reports_only and can_share(settings, total):
+        if not reports_only and can_share(settings, total) and _unpredicted(waiting, settings) > 1:
             nursery = Nursery(_command(), _environment(settings), settings, run_dir / "models.log")
         while waiting or running:
             stop = settings.stop_on_first_crash and any(not (outcome.done or outcome.busy) for outcome in outcomes)
@@ -102,6 +102,16 @@ def _task(participant: Participant, inventory, settings: Settings, reports_only:
     }
     what = "report" if reports_only else "process"
     return {"what": what, "clean": clean, "participant": asdict(participant), "settings": asdict(settings), "reused": reused}
+
+
+def _unpredicted(participants: list[Participant], settings: Settings) -> int:
+    """How many participants lack the prediction of a model; those of the others may be stale, but most often nothing is to be loaded."""
+    from brainage_bids.models.registry import open_model
+    from brainage_bids.workflows.predict import has_predictions
+
+    names = [open_model(path).card.name for path in settings.models]
+    out_dir = Path(settings.out_dir)
+    return sum(not all(has_predictions(session, out_dir, names) for session in person.sessions) for person in participants)
 
 
 def _launch(

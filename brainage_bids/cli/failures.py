@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,15 @@ def failure_path(out_dir: Path, participant_id: str, session_id: str | None, mod
 
 
 def write_failures(out_dir: Path, failures: Iterable[Failure]) -> None:
-    """Write one file a failure."""
-    from brainage_bids.bids.sink import sink_json
+    """Write one file for each person, session or modality with failures: a record, or a list of them if there are several."""
+    from brainage_bids.bids.sink import sink_text
 
+    records: dict[Path, list[dict]] = {}
     for failure in failures:
-        sink_json(asdict(failure), failure_path(out_dir, failure.participant_id, failure.session_id, failure.modality))
+        path = failure_path(out_dir, failure.participant_id, failure.session_id, failure.modality)
+        records.setdefault(path, []).append(asdict(failure))
+    for path, found in records.items():
+        sink_text(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False) + "\n", path)
 
 
 def forget_failures(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> None:
@@ -37,4 +42,5 @@ def read_messages(out_dir: Path, participant_id: str, session_ids: Iterable[str 
         for session_id in (None, *filter(None, session_ids))
         for modality in (None, *OTHER_MODALITIES)
     )
-    return [read_json(path)["message"] for path in paths if path.exists()]
+    contents = [read_json(path) for path in paths if path.exists()]
+    return [record["message"] for content in contents for record in (content if isinstance(content, list) else [content])]

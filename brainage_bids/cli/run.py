@@ -103,7 +103,7 @@ def with_models(settings: Settings) -> Settings:
     """Settings that name the models they use, each of which was opened and checked, as was the device that they ask for."""
     from brainage_bids.models.kinds import kind_of
     from brainage_bids.models.registry import DEFAULT_MODEL, find_model
-    from brainage_bids.workflows.estimate import model_inputs
+    from brainage_bids.workflows.predict import model_inputs
 
     folders = [find_model(name, settings.model_dirs) for name in settings.models or (DEFAULT_MODEL,)]
     everyone = all_models(settings)

@@ -236,7 +236,9 @@ def _failures(out_dir: Path, found: Collected) -> dict[Visit, str]:
     for path in sorted((out_dir / "logs" / "failures").glob("*.json")):
         try:
             content = read_json(path)
-            failures[content["participant_id"], content.get("session_id")] = f"failed at {content['stage']}: {content['message']}"
+            for record in content if isinstance(content, list) else [content]:
+                who = (record["participant_id"], record.get("session_id"))
+                failures.setdefault(who, f"failed at {record['stage']}: {record['message']}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             found.problems.append(f"The record of a failure {path.name} cannot be read ({error}).")
     return failures

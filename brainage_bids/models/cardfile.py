@@ -235,6 +235,7 @@ def _output_from_toml(table: _Table) -> Output:
     if made is Table:
         columns = [_Table(f"{table.where} columns", item) for item in table.take("columns", list)]
         values["columns"] = {column.take("name", str): column.rest(str) for column in columns}
+        values["by_age"] = table.take("by_age", bool) if table.has("by_age") else False
     table.end()
     return made(**values)
 

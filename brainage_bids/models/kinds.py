@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.models.needs import Age, Output, Table
-from brainage_bids.models.nets import NETS
+from brainage_bids.models.nets.names import NETS
 from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Kind:
         Whether it computes with torch, so that a device can be asked for.
     shareable : bool
         Whether loading takes so long that participants' processes share one loaded model.
+    reads_volumes : bool
+        Whether models of this kind read volumes that old cards do not name.
     describer : str
         ``module:function`` that says in sentences what a model of this kind is made of, without loading it; may be empty.
     """
@@ -47,6 +49,7 @@ class Kind:
     outputs: tuple[Output, ...] = (Age(),)
     needs_torch: bool = False
     shareable: bool = False
+    reads_volumes: bool = False
     describer: str = ""
 
     def load(self, folder: ModelFolder) -> Model:
@@ -63,12 +66,13 @@ def _function(place: str) -> Callable[[ModelFolder], Any]:
     return getattr(import_module(module), name)
 
 
-STRUCTURES = Table("structures", table_columns("structures"), "What each structure of the brain says to the model.")
+STRUCTURES = Table("structures", table_columns("structures"), "What each structure of the brain says to the model.", by_age=True)
 _ROOM = "brainage_bids.models"
+_NETWORK = Kind(f"{_ROOM}.network:load_network", needs_torch=True, shareable=True, describer=f"{_ROOM}.heads:describe_network")
 _OURS: Mapping[str, Kind] = {
-    "gpr": Kind(f"{_ROOM}.gpr:load_gpr"),
+    "gpr": Kind(f"{_ROOM}.gpr:load_gpr", reads_volumes=True),
     "volumes": Kind(f"{_ROOM}.volumes_folder:load_volumes", (Age(), STRUCTURES)),
-    **dict.fromkeys(NETS, Kind(f"{_ROOM}.network:load_network", (Age(),), True, True, f"{_ROOM}.heads:describe_network")),
+    **dict.fromkeys(NETS, _NETWORK),
     "segment": Kind(f"{_ROOM}.segmenter:load_segmenter", (), needs_torch=True),
 }
 

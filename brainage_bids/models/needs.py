@@ -165,11 +165,14 @@ class Table:
         Name to what its JSON says: ``Description``, and ``Units`` of numbers. The first column names the rows.
     description : str
         One sentence for the sidecar and the page.
+    by_age : bool
+        Whether rows depend on the person's age (norms), so that a corrected age makes them anew.
     """
 
     key: str
     columns: Mapping[str, Mapping[str, Any]] = field(hash=False)
     description: str = ""
+    by_age: bool = False
 
     def __post_init__(self) -> None:
         if not KEY.fullmatch(self.key):

@@ -19,9 +19,10 @@ from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.needs import ImageNeed
 from brainage_bids.models.nets import build_net
 from brainage_bids.models.nets.base import AgeNet
-from brainage_bids.models.prediction import Estimate, Prediction, Traced
+from brainage_bids.models.prediction import Estimate, Prediction
 from brainage_bids.models.preparation import Step, prepare, prepared_shape, steps_from_json, steps_to_json
 from brainage_bids.models.registry import WEIGHTS, ModelFolder
+from brainage_bids.models.traced import Traced
 from brainage_bids.models.weights import describe_arrays, load_arrays
 from brainage_bids.records import BadConfiguration, UnusableInput
 

@@ -103,7 +103,7 @@ def estimate_of(asked: Asked, prediction: Prediction, *, age: float | None, qual
     half = None if sd is None else NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
     levels = {} if estimate is None else estimate.variance
     within, between = (math.sqrt(levels[level]) if level in levels else None for level in (WITHIN, BETWEEN))
-    raised = () if estimate is None else _raised(asked.folder, mean, age)
+    raised = () if estimate is None else age_flags(asked.folder, mean, age)
     return AgeEstimate(
         model=asked.folder.card.name,
         modality=asked.modality,
@@ -120,7 +120,7 @@ def estimate_of(asked: Asked, prediction: Prediction, *, age: float | None, qual
     )
 
 
-def _raised(folder: ModelFolder, brain_age: float, age: float | None) -> tuple[str, ...]:
+def age_flags(folder: ModelFolder, brain_age: float, age: float | None) -> tuple[str, ...]:
     """Flags that follow from the two ages and those of the training people."""
     ages = folder.card.training.ages
     raised = {

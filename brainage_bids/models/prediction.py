@@ -1,14 +1,13 @@
-"""What every kind of model answers with, and the protocols that kinds follow."""
+"""What every kind of model answers with, and the protocol that kinds follow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from brainage_bids.models.case import Case
 
@@ -85,41 +84,4 @@ class Movable(Protocol):
 
     def running(self, device: str, precision: str) -> Model:
         """The same model there; BadConfiguration if there is no such device."""
-        ...
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A network with what one session gives it, so that an explanation can follow the age back to the images.
-
-    Attributes
-    ----------
-    net : Module
-        In eval mode.
-    tensors : mapping of str to Tensor
-        Key of each image's need to what the network sees of it, (X, Y, Z) float32; stacked in their order they are the channels.
-    to_grid : mapping of str to callable
-        Key to what brings an array of the tensor's shape to the grid of the image that was read, undoing its preparation.
-    head : callable
-        From the network's output to years.
-    """
-
-    net: torch.nn.Module
-    tensors: Mapping[str, torch.Tensor]
-    to_grid: Mapping[str, Callable[[np.ndarray], np.ndarray]]
-    head: Callable[[torch.Tensor], torch.Tensor]
-
-    def age(self) -> torch.Tensor:
-        """The brain age, a scalar that depends on `tensors`."""
-        import torch
-
-        return self.head(self.net(torch.stack(list(self.tensors.values()))[None]))[0]
-
-
-@runtime_checkable
-class Differentiable(Protocol):
-    """A model whose age can be differentiated by its images."""
-
-    def traced(self, case: Case) -> Traced:
-        """The network with what a case gives it; errors as in ``Model.predict``."""
         ...

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainage_bids.bids.model_files import MAPS, find_model_files, map_path, table_path, write_model_table
-from brainage_bids.bids.names import derivative_path
+from brainage_bids.bids.model_files import MAPS, TABLE, find_model_files, write_model_table
 from brainage_bids.bids.sidecars import image_sidecar
 from brainage_bids.bids.sink import sidecar_path, sink_image
-from brainage_bids.models.needs import Image, Map, Output, Table
+from brainage_bids.models.needs import Age, Image, Map, Table
 from brainage_bids.records import Session
+from brainage_bids.workflows.stage import Output
 
 if TYPE_CHECKING:
+    from brainage_bids.models.card import ModelCard
     from brainage_bids.models.prediction import Prediction, Volume
     from brainage_bids.models.registry import ModelFolder
 
 
-def output_path(output: Output, model: str, out_dir: Path, session: Session) -> Path | None:
-    """Where an output of a model lies; None for the age, which is a row of ``B_brainage.tsv``."""
-    who = session.participant_id, session.session_id
-    if isinstance(output, Table):
-        return table_path(out_dir, model, output.key, *who)
-    if isinstance(output, Map):
-        return map_path(out_dir, model, output.key, output.space, output.resolution, output.suffix, *who)
-    if isinstance(output, Image):
-        where = {"space": output.space, "res": output.resolution, "synthesised": output.modality}
-        return derivative_path(out_dir, "synthesised", *who, **where)
-    return None
+def files_of(card: ModelCard) -> Iterator[Output]:
+    """The files that a model may leave, as outputs of its stage; it leaves none for a session that is none for it."""
+    for given in card.outputs:
+        if isinstance(given, Table):
+            yield Output(TABLE, (("model", card.name), ("desc", given.key)), optional=True)
+        elif isinstance(given, Map):
+            where = (("space", given.space), ("res", given.resolution)) if given.resolution else ()
+            which = (("model", card.name), ("desc", given.key), ("suffix", given.suffix))
+            yield Output(MAPS[not given.resolution], (*where, *which), optional=True)
+        elif isinstance(given, Image):
+            where = (("space", given.space), ("res", given.resolution), ("synthesised", given.modality))
+            yield Output("synthesised", where, optional=True)
 
 
 def write_outputs(session: Session, out_dir: Path, folder: ModelFolder, prediction: Prediction) -> list[Path]:
@@ -47,38 +49,31 @@ def write_outputs(session: Session, out_dir: Path, folder: ModelFolder, predicti
     list of Path
         What was written.
     """
-    card = folder.card
-    about = {"Model": card.name, "ModelSha256": folder.sha256}
+    about = {"Model": folder.card.name, "ModelSha256": folder.sha256}
+    given = [output for output in folder.card.outputs if not isinstance(output, Age)]
+    made: Mapping[str, Any] = {**prediction.tables, **prediction.maps, **prediction.images}
     written = []
-    for output in card.outputs:
-        path = output_path(output, card.name, out_dir, session)
-        if path is None:
-            continue
-        given: Any = {**prediction.tables, **prediction.maps, **prediction.images}.get(output.key)
-        if given is None:
+    for output, file in zip(given, files_of(folder.card), strict=True):
+        path = file.path(out_dir, session)
+        if output.key not in made:
             _remove(path)
         elif isinstance(output, Table):
-            written.append(write_model_table(given, output.columns, path, {"Description": output.description, **about}))
+            written.append(write_model_table(made[output.key], output.columns, path, {"Description": output.description, **about}))
         else:
-            written.append(_write_image(session, output, card.name, given, path, about))
+            written.append(_write_image(session, output, file, made[output.key], about, out_dir))
     return written
 
 
-def _write_image(session: Session, output: Map | Image, model: str, volume: Volume, path: Path, about: Mapping[str, Any]) -> Path:
+def _write_image(session: Session, output: Map | Image, file: Output, volume: Volume, about: Mapping[str, Any], out_dir: Path) -> Path:
     import nibabel as nib
     import numpy as np
 
     if isinstance(output, Map):
-        native = not output.resolution
-        key = MAPS[int(native)]
-        entities = {"model": model, "desc": output.key, "suffix": output.suffix}
-        entities |= {} if native else {"space": output.space, "res": output.resolution}
         about = {**about, "Description": output.description, "Units": output.units, "Signed": output.signed}
-    else:
-        key, entities = "synthesised", {"space": output.space, "res": output.resolution, "synthesised": output.modality}
-    sidecar = image_sidecar(key, session.participant_id, session.session_id, sources=[], extra=about, **entities)
+    who = session.participant_id, session.session_id
+    sidecar = image_sidecar(file.key, *who, sources=[], extra=about, **dict(file.entities))
     image = nib.Nifti1Image(np.asarray(volume.data, dtype=np.float32), np.asarray(volume.affine, dtype=float))
-    return sink_image(image, path, sidecar)
+    return sink_image(image, file.path(out_dir, session), sidecar)
 
 
 def discard_outputs(session: Session, out_dir: Path, models: Collection[str]) -> bool:

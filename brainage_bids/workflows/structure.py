@@ -67,7 +67,7 @@ def init_structure_wf(*, skull_strip: str, threads: int, sloppy: bool, seed: int
     return workflow
 
 
-def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "reuse_wf") -> Workflow:
+def init_precomputed_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, name: str = "precomputed_wf") -> Workflow:
     """Build the graph that starts from another app's bias-corrected T1w and brain mask.
 
     Registration and structures are ours, the latter inside the other app's mask; so are tissues where it has not all three maps.
@@ -95,7 +95,7 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
         Collect(["preproc", "mask", "aseg", *tissue_names, "xfm_forward", "xfm_inverse", "stripped", "flags", "notes"]),
         name="outputnode",
     )
-    adopt = Node(Adopt(), name="adopt")
+    precomputed = Node(Adopt(), name="precomputed")
     register = Node(Register(sloppy=sloppy, seed=seed), name="registration")
     segment = Node(Segment(threads=threads), name="tissues")
     within = Node(Within(), name="within_mask")
@@ -103,17 +103,21 @@ def init_reuse_wf(*, threads: int, sloppy: bool, seed: int, with_tissues: bool, 
     workflow = Workflow(name=name)
     workflow.connect(
         [
-            (inputs, adopt, [("t1w", "t1w"), ("mask", "mask")] + ([(t, t) for t in tissue_names] if with_tissues else [])),
-            (adopt, register, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
-            (adopt, segment, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
+            (inputs, precomputed, [("t1w", "t1w"), ("mask", "mask")] + ([(t, t) for t in tissue_names] if with_tissues else [])),
+            (precomputed, register, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
+            (precomputed, segment, [("preproc", "in_file"), ("brain", "mask_file"), ("stripped", "stripped")]),
             (register, segment, [("forward", "forward"), ("inverse", "inverse")]),
-            (adopt, outputs, [("preproc", "preproc"), ("brain", "mask"), ("stripped", "stripped"), ("flags", "flags"), ("notes", "notes")]),
+            (
+                precomputed,
+                outputs,
+                [("preproc", "preproc"), ("brain", "mask"), ("stripped", "stripped"), ("flags", "flags"), ("notes", "notes")],
+            ),
             (register, outputs, [("forward", "xfm_forward"), ("inverse", "xfm_inverse")]),
-            (adopt, within, [("brain", "mask_file")]),
+            (precomputed, within, [("brain", "mask_file")]),
             (segment, within, [(key, key) for key in ours]),
             (within, outputs, [(key, key) for key in ours]),
         ]
     )
     if with_tissues:
-        workflow.connect([(adopt, outputs, [(f"out_{key}", key) for key in tissue_names])])
+        workflow.connect([(precomputed, outputs, [(f"out_{key}", key) for key in tissue_names])])
     return workflow

@@ -18,8 +18,11 @@ from brainage_bids.cli import children
 from brainage_bids.cli.failures import failure_path, write_failures
 from brainage_bids.cli.locks import lock_participant
 from brainage_bids.cli.nursery import can_share
+from brainage_bids.models import kinds
 from brainage_bids.records import Failure, Participant, Scan, Session
 from brainage_bids.settings import Settings
+from brainage_bids.workflows.predict import TABLE
+from brainage_bids.workflows.stage import write_entries
 
 STAND_INS = '''
 """Puts a pipeline and a page in the place of the real ones: what a participant does stands in the name after the dash."""
@@ -54,7 +57,7 @@ def process_participant(participant, plan):
         from brainage_bids.models.predict import load_model
         from brainage_bids.models.registry import open_model
         (plan.out_dir / f"{name}.loaded").write_text(str(os.getpid()))
-        load_model(open_model(plan.models[0]))
+        load_model(open_model(plan.settings.models[0]))
     (plan.out_dir / f"{name}.txt").write_text(f"{plan.threads} {os.environ['ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS']}")
     return []
 
@@ -70,14 +73,14 @@ if "brainage_bids.cli.child" in sys.orig_argv:
         setattr(stand_in, function.__name__, function)
         sys.modules["brainage_bids." + module] = stand_in
     import os
-    from brainage_bids.models import inference
+    from brainage_bids.models.kinds import Kind
 
-    def counted(folder, load=inference.KINDS["volumes"]):
+    def counted(self, folder, load=Kind.load):
         with open(os.environ["LOADS"], "a") as file:
             file.write(f"{os.getpid()} ")
-        return load(folder)
+        return load(self, folder)
 
-    inference.KINDS["volumes"] = counted
+    Kind.load = counted
 '''
 
 
@@ -184,11 +187,24 @@ def test_participants_of_a_run_share_models_that_are_loaded_once(settings, volum
     assert len((tmp_path / "loads").read_text().split()) == 1
 
 
+def test_models_are_not_loaded_for_people_who_are_predicted(settings, volume_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "can_share", lambda settings, participants: participants > 1)
+    names = ["sub-1Xfine", "sub-2Xfine"]
+    with_model = replace(settings, models=(str(volume_model.path),))
+    for number, session in enumerate(("ses-a", "ses-b")):
+        assert run_all(with_model, *names)[0].done and (tmp_path / "loads").exists()
+        (tmp_path / "loads").unlink()
+        for name in names[number:]:  # in the end one of them lacks one
+            write_entries(TABLE, Path(settings.out_dir), Session(name, session, {}), {"toyvolumes": {"brain_age": 40.0}})
+    write_entries(TABLE, Path(settings.out_dir), Session(names[0], "ses-b", {}), {"another": {"brain_age": 40.0}})
+    assert run_all(with_model, *names)[0].done and not (tmp_path / "loads").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no nursery elsewhere")
 def test_only_networks_are_shared(settings, volume_model, tmp_path, monkeypatch):
     several = replace(settings, models=(str(volume_model.path),))
     assert not can_share(several, 5)
-    monkeypatch.setattr("brainage_bids.models.nets.NETS", {"volumes": ("", "")})
+    monkeypatch.setitem(kinds._OURS, "volumes", replace(kinds.KINDS["volumes"], shareable=True))
     assert can_share(several, 5) and not can_share(several, 1)
     assert not can_share(replace(settings, models=(str(tmp_path),)), 5)
 

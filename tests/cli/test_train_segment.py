@@ -1,7 +1,6 @@
 """Every kind of network on a tiny phantom cohort: taught by segmentation, trained on ages from there, used by the app."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +23,8 @@ from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
 from brainage_bids.records import BadConfiguration, Session
 from brainage_bids.settings import Settings
-from brainage_bids.workflows.estimate import estimate_session
+from brainage_bids.workflows.plan import Plan
+from brainage_bids.workflows.predict import model_stages
 
 SHAPE = (23, 27, 23)
 AFFINE = np.array([[8, 0, 0, -90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1.0]])
@@ -91,8 +91,9 @@ def test_every_kind_from_segmentation_to_the_app(cohort, tmp_path, kind, capsys)
         assert all(bool((first[name] == second[name]).all()) for name in shared)
         assert "frozen: convolutions" in card.training.split
     assert run_self_test(open_model(tmp_path / "toy")).passed
-    plan = SimpleNamespace(out_dir=cohort[0], models=(str(tmp_path / "toy"),), model_dirs=(), device="cpu", precision="float32")
-    assert estimate_session(Session("sub-07", None, {}, age=42.1), plan)
+    plan = Plan(Settings(str(cohort[0]), str(cohort[0]), str(tmp_path), models=(str(tmp_path / "toy"),), device="cpu"), tmp_path)
+    for stage in model_stages(plan):
+        stage.run(Session("sub-07", None, {}, age=42.1), plan)
     (row,) = read_tsv(derivative_path(cohort[0], "brainage", "sub-07")).rows
     image = nib.load(derivative_path(cohort[0], "t1w_mni", "sub-07", None, res="2")).get_fdata(dtype=np.float32)
     assert row["model"] == "toy"

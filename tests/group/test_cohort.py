@@ -4,10 +4,11 @@ import json
 import pytest
 
 from brainage_bids.bids.sink import sink_json, sink_text
+from brainage_bids.cli.failures import write_failures
 from brainage_bids.group.cohort import read_cohort
 from brainage_bids.group.described import described
 from brainage_bids.group.run import run_group
-from brainage_bids.records import BadConfiguration, BadDataset
+from brainage_bids.records import BadConfiguration, BadDataset, Failure
 
 
 def rows_of(path):
@@ -40,6 +41,17 @@ def test_who_is_missing_is_told_with_the_reason(study):
     assert reasons["sub-2"] == "failed at read: The file is cut."
     assert "without a table" in reasons["sub-3"] and reasons["sub-4"] == "listed in participants.tsv only" and len(reasons) == 3
     assert cohort.flow[0]["participants"] == 4 and cohort.flow[1]["participants"] == 1
+
+
+def test_of_several_failures_of_one_person_the_first_is_the_reason(study):
+    study.add("sub-1", (30.0, {"m": 31.0}))
+    study.add("sub-2", (30.0, {}))
+    study.finish()
+    write_failures(study.out, [Failure("sub-2", None, "read", f"The {name} is cut.") for name in ("T1w", "map")])
+    write_failures(study.out, [Failure("sub-2", None, "FLAIR: read", "The FLAIR is cut.", modality="FLAIR")])
+    cohort = read_cohort(study.settings())
+    assert {row["participant_id"]: row["reason"] for row in cohort.missing} == {"sub-2": "failed at read: The T1w is cut."}
+    assert not any("cannot be read" in said for said in cohort.warnings)
 
 
 def test_the_age_of_the_tables_goes_before_that_of_the_outputs(study):

@@ -121,7 +121,7 @@ def test_parts_of_the_brain_share_no_voxel():
     for part in ("cortex", "subcortex", "cerebellum"):
         place = INPUTS[f"packed2flair{part}"]
         assert place.contract.modality == "FLAIR"
-        shown[part], _ = prepare(np.full(GRIDS["2"].shape, 110, np.uint8), place.contract, place.steps)
+        shown[part] = prepare(np.full(GRIDS["2"].shape, 110, np.uint8), place.contract, place.steps).data
         assert np.unique(shown[part]).tolist() == pytest.approx([0, 110 / 383])
     assert (np.sum([image > 0 for image in shown.values()], axis=0) <= 1).all()
     with pytest.raises(BadConfiguration, match="no part 'lobe' of the brain"):

@@ -3,21 +3,22 @@
 import pytest
 from nipype.interfaces.base import isdefined
 
-from brainage_bids.workflows.measure import init_measure_wf
-from brainage_bids.workflows.other import init_align_wf, init_arrays_wf, init_other_wf, init_rejected_wf
-from brainage_bids.workflows.structure import init_reuse_wf, init_structure_wf
+from brainage_bids.workflows.coregister import init_align_wf, init_arrays_wf, init_coregister_wf, init_rejected_wf
+from brainage_bids.workflows.measure import init_quality_wf, init_volumes_wf
+from brainage_bids.workflows.structure import init_precomputed_wf, init_structure_wf
 from brainage_bids.workflows.template import init_template_wf
 
 GRAPHS = {
     "structure": lambda: init_structure_wf(skull_strip="auto", threads=1, sloppy=False, seed=1),
-    "reuse": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=False),
-    "reuse_tissues": lambda: init_reuse_wf(threads=1, sloppy=False, seed=1, with_tissues=True),
+    "precomputed": lambda: init_precomputed_wf(threads=1, sloppy=False, seed=1, with_tissues=False),
+    "precomputed_tissues": lambda: init_precomputed_wf(threads=1, sloppy=False, seed=1, with_tissues=True),
     "template": init_template_wf,
     "align": lambda: init_align_wf(sloppy=False, seed=1),
-    "other": lambda: init_other_wf(modality="FLAIR", sloppy=False),
+    "coregister": lambda: init_coregister_wf(modality="FLAIR", sloppy=False),
     "rejected": lambda: init_rejected_wf(modality="swi"),
     "arrays": init_arrays_wf,
-    "measure": lambda: init_measure_wf(stripped=True, own_bias=True),
+    "volumes": lambda: init_volumes_wf(stripped=True),
+    "quality": lambda: init_quality_wf(stripped=True, own_bias=True),
 }
 
 

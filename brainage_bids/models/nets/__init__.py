@@ -6,20 +6,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from brainage_bids.models.nets.names import NETS
 from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
     from brainage_bids.models.nets.base import AgeNet
 
-NETS: Mapping[str, tuple[str, str]] = {
-    "resnet": ("resnet", "ResNet"),
-    "vgg8": ("vgg8", "Vgg8"),
-    "mrinet": ("mrinet", "MriNet"),
-    "sfcn": ("sfcn", "Sfcn"),
-    "slices": ("encoders", "Slices"),
-    "encoder3d": ("encoders", "Encoder3d"),
-}
-"""Module and class of each kind."""
+__all__ = ["NETS", "build_net"]
 
 
 def build_net(kind: str, architecture: Mapping[str, Any]) -> AgeNet:

@@ -43,7 +43,7 @@ def init_align_wf(*, sloppy: bool, seed: int, name: str = "align_wf") -> Workflo
     return workflow
 
 
-def init_other_wf(*, modality: str, sloppy: bool, name: str = "other_wf") -> Workflow:
+def init_coregister_wf(*, modality: str, sloppy: bool, name: str = "coregister_wf") -> Workflow:
     """Build the graph of an image that is registered: bias field, spaces, arrays, quality.
 
     Parameters

@@ -29,7 +29,7 @@ class Lost(NamedTuple):
     """Exit status, −n for signal n."""
 
 
-class Beside:
+class HelperProcess:
     """A process that is asked for things and does them in their order.
 
     It is a fresh interpreter (libraries that have started threads do not survive a fork) and ends with this one.
@@ -46,10 +46,10 @@ class Beside:
     Examples
     --------
     >>> import math
-    >>> with Beside(threads=1) as beside:
-    ...     beside.ask(math.sqrt, 16.0)
-    ...     beside.ask(math.sqrt, 25.0)
-    ...     beside.answers()
+    >>> with HelperProcess(threads=1) as helper:
+    ...     helper.ask(math.sqrt, 16.0)
+    ...     helper.ask(math.sqrt, 25.0)
+    ...     helper.answers()
     [4.0, 5.0]
     """
 
@@ -64,7 +64,7 @@ class Beside:
         self._process.start()
         theirs.close()
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> HelperProcess:
         return self
 
     def __exit__(self, *_) -> None:
