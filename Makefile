@@ -13,7 +13,7 @@ demo: $(VENV)/.installed $(DEMO)/bids/dataset_description.json
 	@ls -1 $(abspath $(DEMO))/out/sub-*.html
 
 test: $(VENV)/.installed
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -1,3 +1,3 @@
 """Brain age from raw BIDS: estimate, spread, quality flags and a report for every participant."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

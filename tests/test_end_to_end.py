@@ -23,6 +23,9 @@ import brainage_bids
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.tables import read_tsv
 from brainage_bids.cli.phantom import main as make_people
+from brainage_bids.models.kinds import KINDS
+
+TOYS = Path(__file__).parent / "toys"
 
 NO_NETWORK = """
 import socket
@@ -292,3 +295,42 @@ def test_gzip_of_an_output_is_plain_gzip(people, finished):
     path = next(finished.rglob("*_dseg.nii.gz"))
     with gzip.open(path) as file:
         assert file.read(4) == (348).to_bytes(4, "little")
+
+
+def test_models_of_another_package_at_both_levels(people, finished, tmp_path, environment, volume_model, monkeypatch):
+    """A map, a model of two models and one that reads the phenotype, from outside of the package, through both levels."""
+    monkeypatch.syspath_prepend(str(TOYS))
+    KINDS.__dict__.pop("_theirs", None)
+    import toykinds
+
+    models, out, (first, second) = tmp_path / "models", tmp_path / "out", labels(people)
+    toykinds.write_toys(models, volume_model)
+    shutil.copytree(volume_model.path, models / "toyvolumes")
+    KINDS.__dict__.pop("_theirs", None)
+    shutil.copytree(finished, out)
+    (tmp_path / "blood.tsv").write_text(f"participant_id\tnfl\n{first}\t12,5\n{second}\tn/a\n")
+    with_toys = environment | {"PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], str(TOYS)])}
+    words = ("--models", "volumes", "toymap", "toypair", "toyblood", "--model-dir", str(models), "--phenotype", str(tmp_path / "blood.tsv"))
+    done = run(people, out, tmp_path / "work", with_toys, *words)
+    assert done.returncode == 0, done.stderr[-4000:]
+    ages = {}
+    for label in (first, second):
+        ages[label] = {row["model"]: row for row in read_tsv(out / label / "anat" / f"{label}_brainage.tsv").rows}
+        assert list(ages[label]) == ["volumes", "toymap", "toypair", "toyblood"] and ages[label]["toymap"]["brain_age"] == "40"
+        page = (out / f"{label}.html").read_text(encoding="utf-8")
+        assert "toymap: local" in page and "How bright each voxel is" in page and "toypair: members" in page
+    assert ages[first]["toyblood"]["brain_age"] == "45"
+    assert (ages[second]["toyblood"]["brain_age"], ages[second]["toyblood"]["flags"].split(";")[-1]) == ("n/a", "modality_missing")
+    assert float(ages[first]["toypair"]["sd_within"]) > 0
+    image = nib.load(out / first / "anat" / f"{first}_space-MNI152NLin2009aSym_res-2_model-toymap_desc-local_toyage.nii.gz")
+    assert image.shape == (91, 109, 91)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("sub-*/anat/*")}
+    assert run(people, out, tmp_path / "work", with_toys, *words).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("sub-*/anat/*")} == before
+    group = [sys.executable, "-m", "brainage_bids.cli.brainage", str(people), str(out), "group", "--slow-steps", "skip"]
+    assert subprocess.run(group, env=with_toys, capture_output=True, text=True, timeout=600).returncode == 0
+    (members,) = [row for row in read_tsv(out / "group" / "model_tables.tsv").rows if row["row"] == "toymember"]
+    assert (members["model"], members["key"], members["n"], members["mean"]) == ("toypair", "members", "2", "40")
+    assert read_tsv(out / "group" / "model_maps.tsv").rows[0]["key"] == "local"
+    assert "Maps of models" in (out / "group.html").read_text(encoding="utf-8")
+    assert not bids_errors(out)
