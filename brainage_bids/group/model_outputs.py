@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from brainage_bids.bids.model_files import MAPS, TABLE, read_model_table
 from brainage_bids.bids.names import Derivative, find_derivatives
+from brainage_bids.bids.nifti import read_image
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_json_object
 from brainage_bids.group.cohort import Cohort
-from brainage_bids.group.results import Result, table
+from brainage_bids.group.results import Place, Result, table
 from brainage_bids.records import UnusableInput
 from brainage_bids.stats.rows import Row
 
+PLACE = Place(
+    "What models gave beside ages",
+    {
+        "key": {"Description": "Which table or map of the model; the desc- entity of its files."},
+        "row": {"Description": "Row of the table, by its first column."},
+        "quantity": {"Description": "Column of the table."},
+        "unit": {"Description": "Unit of the values."},
+        "space": {"Description": "Space of the map: a template, or T1w for each person's own."},
+        "size": {"Description": "Mean over people of the mean size of the values that are not 0, whatever their sign."},
+    },
+    "Tables and maps that models gave beside an age are described by mean and standard deviation over the first visits of participants.",
+)
 BLOCK = 2**20
 """Voxels of a map that are looked at at once."""
 
@@ -36,7 +51,7 @@ def tables(cohort: Cohort) -> list[Result]:
     names = ("model", "key", "row", "quantity", "unit")
     rows = [dict(zip(names, key, strict=True)) | _described(numbers) for key, numbers in values.items()]
     about = "Mean and standard deviation over the first visits of all numbers that models wrote in tables of their own."
-    return [table("model_tables", "Tables of models", about, rows)]
+    return [table("model_tables", "Tables of models", about, rows, PLACE)]
 
 
 def maps(cohort: Cohort) -> list[Result]:
@@ -46,7 +61,7 @@ def maps(cohort: Cohort) -> list[Result]:
         about, _ = read_json_object(sidecar_path(found.path))
         try:
             mean = _mean_of_map(found.path)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, ValueError) as error:
             cohort.problems.append(f"{found.path.name} cannot be read ({error}) and is left out.")
             continue
         key = found.entities["model"], found.entities["desc"], found.entities.get("space", "T1w"), str(about.get("Units", ""))
@@ -58,7 +73,7 @@ def maps(cohort: Cohort) -> list[Result]:
         described = _described([mean for mean, _ in found])
         rows.append(dict(zip(("model", "key", "space", "unit"), key, strict=True)) | described | {"size": fmean(size for _, size in found)})
     about = "Each person's mean over the voxels of a map that are not 0, its mean and standard deviation over the first visits."
-    return [table("model_maps", "Maps of models", about, rows)]
+    return [table("model_maps", "Maps of models", about, rows, replace(PLACE, draw=_draw_maps))]
 
 
 def _first_visits(cohort: Cohort, keys: Sequence[str]) -> Iterator[Derivative]:
@@ -73,10 +88,9 @@ def _first_visits(cohort: Cohort, keys: Sequence[str]) -> Iterator[Derivative]:
 
 def _mean_of_map(path: Path) -> tuple[float, float]:
     """Mean, and mean size, of the values of a map that are not 0; 0 for a map without any."""
-    import nibabel as nib
     import numpy as np
 
-    data = np.asarray(nib.load(path).dataobj, dtype=np.float32).ravel()
+    data = np.asarray(read_image(path).dataobj, dtype=np.float32).ravel()
     total, size, count = 0.0, 0.0, 0
     for start in range(0, data.size, BLOCK):
         block = data[start : start + BLOCK]
@@ -88,3 +102,14 @@ def _mean_of_map(path: Path) -> tuple[float, float]:
 def _described(numbers: Sequence[float]) -> Row:
     spread = stdev(numbers) if len(numbers) > 1 else None
     return {"mean": fmean(numbers), "sd": spread, "low": min(numbers), "high": max(numbers), "n": len(numbers)}
+
+
+def _draw_maps(rows: Sequence[Row], figure: Any) -> None:
+    """A dot a map at the mean over people, with a standard deviation each way."""
+    axes = figure.add_subplot()
+    names = [f"{row['model']}: {row['key']}" + (f" ({row['unit']})" if row["unit"] else "") for row in rows]
+    places = range(len(rows))
+    axes.errorbar([row["mean"] for row in rows], places, xerr=[row["sd"] or 0.0 for row in rows], fmt="o", capsize=3)
+    axes.set_yticks(list(places), names)
+    axes.axvline(0, lw=0.8, color="0.6")
+    axes.set_xlabel("mean over the map, ± 1 s.d. over people")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from brainage_bids import __version__
 from brainage_bids.group.associations import measures_of, numbers_of, quotients
 from brainage_bids.group.cohort import Cohort, columns_of
+from brainage_bids.group.results import Result
 from brainage_bids.group.run import Outcome
 from brainage_bids.group.sessions import retests
 from brainage_bids.reports.group_content import GroupView, ResultView
@@ -29,7 +31,7 @@ def group_view(outcome: Outcome) -> GroupView:
     columns = columns_of(people, names)
     if cohort.group_column:
         columns["group"] = list(labels(people[cohort.group_column]))
-    results = {result.name: ResultView(result.name, result.title, result.about, result.rows) for result in report.results}
+    results = {result.name: _view(result) for result in report.results}
     settings = {name: getattr(cohort.settings, name) for name in ("reference", "where", "bias_correction", "permutation")}
     settings["group_column"] = cohort.group_column
     pairs = [(one["pad"], other["pad"]) for one, other in retests(cohort, first)] if len(cohort.table) else []
@@ -37,6 +39,12 @@ def group_view(outcome: Outcome) -> GroupView:
     measures = measures_of(people, numbers_of(cohort))
     measures |= quotients(measures)
     return GroupView(cohort.models, columns, pairs, results, facts(cohort), report.warnings, problems, settings, measures)
+
+
+def _view(result: Result) -> ResultView:
+    view = ResultView(result.name, result.title, result.about, result.rows)
+    place = result.place
+    return view if place is None else replace(view, section=place.section, methods=place.methods, draw=place.draw)
 
 
 def facts(cohort: Cohort) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -13,6 +13,8 @@ from typing import Any
 from brainage_bids.bids.sink import sink_table
 from brainage_bids.stats.rows import Row
 
+SECTION = "Section"
+"""Field of the JSON file of a table that brings its place, by which a later run knows it as its own."""
 LAST = ("n", "method", "assumptions", "correction", "note")
 """Columns that stand at the end of every table."""
 
@@ -30,12 +32,38 @@ class Result:
     about : str
         What the table holds and how it is read, one or two sentences.
     rows : tuple of Row
+    place : Place or None
+        What a result brings that is declared nowhere else, so that the page shows it without being told; None for those that stand in
+        the tables of ``data``.
     """
 
     name: str
     title: str
     about: str
     rows: tuple[Row, ...]
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a result is shown.
+
+    Attributes
+    ----------
+    section : str
+        Heading of the page; one that is not there yet is made before what could not be done.
+    columns : mapping
+        Description of each column that ``data/group_columns.json`` does not know.
+    methods : str
+        A sentence for the methods; may be empty.
+    draw : callable or None
+        Draws the rows on a figure of matplotlib.
+    """
+
+    section: str
+    columns: Mapping[str, Mapping[str, Any]]
+    methods: str = ""
+    draw: Callable[[Sequence[Row], Any], None] | None = None
 
 
 @dataclass
@@ -63,7 +91,7 @@ class Report:
         return next((result.rows for result in self.results if result.name == name), ())
 
 
-def table(name: str, title: str, about: str, rows: Iterable[Row]) -> Result:
+def table(name: str, title: str, about: str, rows: Iterable[Row], place: Place | None = None) -> Result:
     """A result whose rows have the same columns: those of the first row, then what others add; what is missing is None.
 
     >>> table("x", "X", "About x.", [{"a": 1, "n": 2}, {"b": 3, "n": 1}]).rows
@@ -72,7 +100,7 @@ def table(name: str, title: str, about: str, rows: Iterable[Row]) -> Result:
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name not in LAST] + [name for name in LAST if name in names]
-    return Result(name, title, about, tuple({name: row.get(name) for name in names} for row in rows))
+    return Result(name, title, about, tuple({name: row.get(name) for name in names} for row in rows), place)
 
 
 def labelled(rows: Iterable[Row], **about: Any) -> list[Row]:
@@ -90,15 +118,16 @@ def write_result(out_dir: Path, result: Result) -> Path:
     Raises
     ------
     ValueError
-        If a column has no description in ``data/group_columns.json``.
+        If a table or column is described neither by its `Place` nor in ``data/group_columns.json``.
     OSError
         If a file cannot be written.
     """
-    if result.name not in table_names():
-        raise ValueError(f"The table {result.name} is not in the list of tables in data/group_columns.json.")
+    if result.place is None and result.name not in table_names():
+        raise ValueError(f"The table {result.name} has no place and is not in the list of tables in data/group_columns.json.")
     names = list(result.rows[0]) if result.rows else []
     path = Path(out_dir) / "group" / f"{result.name}.tsv"
-    return sink_table(result.rows, path, describe_columns(names), sidecar={"Title": result.title, "Description": result.about})
+    about = {"Title": result.title, "Description": result.about, **({SECTION: result.place.section} if result.place else {})}
+    return sink_table(result.rows, path, describe_columns(names, result.place.columns if result.place else None), sidecar=about)
 
 
 def describe_columns(names: Sequence[str], also: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Any]]:

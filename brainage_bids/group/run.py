@@ -12,6 +12,7 @@ from typing import Any
 
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
+from brainage_bids.bids.tables import read_json_object
 from brainage_bids.group import (
     accuracy,
     associations,
@@ -33,7 +34,7 @@ from brainage_bids.group.adjust import about_lacking
 from brainage_bids.group.cohort import Cohort, columns_of
 from brainage_bids.group.fitted import INDEX, KINDS, Store, open_store, refuse_own_folder, write_index
 from brainage_bids.group.own_columns import CORRECTION, HARMONISED
-from brainage_bids.group.results import Report, Result, describe_columns, table, table_names, write_result
+from brainage_bids.group.results import SECTION, Report, Result, describe_columns, table, table_names, write_result
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.reports.group_content import SCATTERS
 
@@ -177,6 +178,10 @@ def clear(out_dir: Path) -> None:
             path.stem in {*table_names(), *KINDS, *SCATTERS, INDEX} or path.stem.startswith(FITTED)
         ):
             path.unlink()
+    for path in sorted(folder.glob("*.json")):
+        if SECTION in read_json_object(path)[0]:
+            for ending in (".tsv", ".json", ".svg"):
+                path.with_suffix(ending).unlink(missing_ok=True)
 
 
 def write_cohort(cohort: Cohort, out_dir: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,15 @@ SCATTERS = {"associations_gap": "pad", "associations_age": "age"}
 
 @dataclass(frozen=True)
 class ResultView:
-    """A table of results: name of its file, title, what it is, rows."""
+    """A table of results: name of its file, title, what it is, rows; the rest of those that bring their place in the page themselves."""
 
     name: str
     title: str
     about: str
     rows: Sequence[Row]
+    section: str = ""
+    methods: str = ""
+    draw: Callable[[Sequence[Row], Any], None] | None = None
 
 
 @dataclass(frozen=True)

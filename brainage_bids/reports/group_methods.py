@@ -23,4 +23,5 @@ def methods_of(view: GroupView, version: str) -> MethodsText:
     if view.settings.get("permutation") == "unpaired":
         tables = {**tables, "model_comparison": told["unpaired"]}
     sentences += [sentence for name, sentence in tables.items() if name in view.results]
+    sentences += list(dict.fromkeys(result.methods for result in view.results.values() if result.methods))
     return compose([*sentences, told["last"]])

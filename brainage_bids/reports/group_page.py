@@ -6,7 +6,7 @@ here: nireports imports nipype, and the group level runs without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from typing import Any
 from brainage_bids.bids.sink import sink_text
 from brainage_bids.reports import group_pieces
 from brainage_bids.reports.group_content import GroupView
+from brainage_bids.reports.group_parts import IN_SECTION
+
+NOT_DONE = "Not done"
+"""Section before which new ones are put."""
 
 
 def write_group_page(view: GroupView, out_dir: Path, *, version: str, run_settings: str = "") -> Path:
@@ -44,8 +48,22 @@ def assemble(pieces: Mapping[str, str]) -> str:
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("brainage_bids", "data/report"), autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
-    sections = [section for asked in spec["sections"] if (section := _section(asked, pieces))["reportlets"]]
+    sections = [section for asked in _with_sections(spec["sections"], pieces) if (section := _section(asked, pieces))["reportlets"]]
     return env.get_template("page.html").render(title=spec["title"], sections=sections)
+
+
+def _with_sections(sections: Sequence[Mapping[str, Any]], pieces: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The sections of the specification, and what results bring: behind the section they name, or in one before what was not done."""
+    found = {section["name"]: {**section, "reportlets": [*section["reportlets"]]} for section in sections}
+    names = list(found)
+    for piece in pieces:
+        if piece.startswith(IN_SECTION):
+            name = piece.removeprefix(IN_SECTION)
+            if name not in found:
+                found[name] = {"name": name, "reportlets": []}
+                names.insert(names.index(NOT_DONE), name)
+            found[name]["reportlets"].append({"bids": {"desc": piece}})
+    return [found[name] for name in names]
 
 
 def _section(asked: Mapping[str, Any], pieces: Mapping[str, str]) -> dict[str, Any]:

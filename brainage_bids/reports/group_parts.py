@@ -10,6 +10,8 @@ from brainage_bids.bids.sink import sink_text
 from brainage_bids.reports import group_figures as figures
 from brainage_bids.reports.group_content import GroupView, cell, plain_name
 
+IN_SECTION = "in-"
+"""How names of pieces begin that belong into the section whose name follows."""
 MOST_ROWS = 60
 """Rows that a page shows of one table; the file has all."""
 _BESIDE = frozenset({"method", "assumptions", "correction"})

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from brainage_bids.reports import group_figures as figures
 from brainage_bids.reports import group_model_figures as model_figures
-from brainage_bids.reports.group_content import SCATTERS, GroupView, Row, plain_name
+from brainage_bids.reports.group_content import SCATTERS, GroupView, ResultView, Row, plain_name
 from brainage_bids.reports.group_methods import methods_of
 from brainage_bids.reports.group_model_pieces import compared, fusion
-from brainage_bids.reports.group_parts import Part, figure_part, table_part
+from brainage_bids.reports.group_parts import IN_SECTION, Part, figure_part, table_part
 
 if TYPE_CHECKING:
     import jinja2
+
+OTHERS = "Further results"
+"""Section of results that name none."""
 
 
 def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -> dict[str, str]:
@@ -32,10 +35,18 @@ def render(view: GroupView, out_dir: Path, *, version: str, run_settings: str) -
         out["problems"] = env.get_template("group_problems.html").render(problems=view.problems)
     pieces = {name: list(maker(view, out_dir)) for name, maker in _PIECES.items()}
     shown = {part["address"] for parts in pieces.values() for part in parts} | {"./group/problems.tsv"}
-    rest = [name for name in view.results if f"./group/{name}.tsv" not in shown]
-    pieces["others"] = [part for name in rest for part in table_part(view, name, open_=True)]
+    for name, result in view.results.items():
+        if f"./group/{name}.tsv" not in shown:
+            pieces.setdefault(f"{IN_SECTION}{result.section or OTHERS}", []).extend(_as_it_is(view, out_dir, result))
     out |= {name: env.get_template("group_parts.html").render(parts=parts) for name, parts in pieces.items() if parts}
     return out
+
+
+def _as_it_is(view: GroupView, out_dir: Path, result: ResultView) -> Iterator[Part]:
+    """A result that no piece above knows: its picture, if it draws one, and its table."""
+    if result.draw is not None:
+        yield from figure_part(view, out_dir, result.name, result.about, lambda figure: result.draw(result.rows, figure))
+    yield from table_part(view, result.name, open_=True)
 
 
 def _flow(view: GroupView, out_dir: Path) -> Iterator[Part]:

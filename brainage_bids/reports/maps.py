@@ -111,9 +111,10 @@ def draw_map(values: Path, background: Path, path: Path, *, title: str, signed: 
     """
     import numpy as np
 
+    from brainage_bids.bids.nifti import read_image
     from brainage_bids.imaging.grids import resample
 
-    found, scan = mosaic.load(values), mosaic.load(background)
+    found, scan = mosaic.load(read_image(values)), mosaic.load(read_image(background))
     data = np.asarray(found.data, dtype=np.float32)
     grey = np.asarray(scan.data, dtype=np.float32)
     if grey.shape != data.shape or not np.allclose(scan.affine, found.affine, atol=1e-3):

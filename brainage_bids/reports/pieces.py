@@ -238,7 +238,7 @@ def _map(view: MapView, out_dir: Path) -> dict[str, object]:
         path = Path(folder) / "map.svg"
         try:
             scale = draw_map(view.path, view.background, path, title=title, signed=bool(view.sidecar.get("Signed")))
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, ValueError) as error:
             return values | {"problem": f"The map {view.path.name} cannot be drawn ({error}); delete it and run again."}
         address = "./" + quote(view.path.relative_to(out_dir).as_posix())
         return values | {"picture": _inline(path), "key": scale.words(units), "address": address}
