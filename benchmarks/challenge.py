@@ -154,7 +154,7 @@ def gpr_way(options, two: Two) -> Way:
         found = cross_validate(data, folds=FOLDS, repeats=REPEATS, seed=SEED)
         model, _ = train_model(data, seed=SEED)
         beyond = {
-            person: model.predict({key: values[row][model.mask] for key, values in others.cells.items()}, others.volumes[row])[0]
+            person: model.age({key: values[row][model.mask] for key, values in others.cells.items()}, others.volumes[row])[0]
             for row, person in enumerate(others.participants)
         }
         by_person = {person: found.by_repeat[:, row].tolist() for row, person in enumerate(found.participants)}

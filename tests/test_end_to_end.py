@@ -316,10 +316,10 @@ def test_models_of_another_package_at_both_levels(people, finished, tmp_path, en
     ages = {}
     for label in (first, second):
         ages[label] = {row["model"]: row for row in read_tsv(out / label / "anat" / f"{label}_brainage.tsv").rows}
-        assert list(ages[label]) == ["volumes", "toymap", "toypair", "toyblood"] and ages[label]["toymap"]["brain_age"] == "40"
+        assert list(ages[label]) == ["volumes", "toymap", "toypair", "toyblood"] and ages[label]["toymap"]["brain_age"] == "40.0"
         page = (out / f"{label}.html").read_text(encoding="utf-8")
         assert "toymap: local" in page and "How bright each voxel is" in page and "toypair: members" in page
-    assert ages[first]["toyblood"]["brain_age"] == "45"
+    assert ages[first]["toyblood"]["brain_age"] == "45.0"
     assert (ages[second]["toyblood"]["brain_age"], ages[second]["toyblood"]["flags"].split(";")[-1]) == ("n/a", "modality_missing")
     assert float(ages[first]["toypair"]["sd_within"]) > 0
     image = nib.load(out / first / "anat" / f"{first}_space-MNI152NLin2009aSym_res-2_model-toymap_desc-local_toyage.nii.gz")
@@ -330,7 +330,7 @@ def test_models_of_another_package_at_both_levels(people, finished, tmp_path, en
     group = [sys.executable, "-m", "brainage_bids.cli.brainage", str(people), str(out), "group", "--slow-steps", "skip"]
     assert subprocess.run(group, env=with_toys, capture_output=True, text=True, timeout=600).returncode == 0
     (members,) = [row for row in read_tsv(out / "group" / "model_tables.tsv").rows if row["row"] == "toymember"]
-    assert (members["model"], members["key"], members["n"], members["mean"]) == ("toypair", "members", "2", "40")
+    assert (members["model"], members["key"], members["n"], float(members["mean"])) == ("toypair", "members", "2", 40.0)
     assert read_tsv(out / "group" / "model_maps.tsv").rows[0]["key"] == "local"
     assert "Maps of models" in (out / "group.html").read_text(encoding="utf-8")
     assert not bids_errors(out)

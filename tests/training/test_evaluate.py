@@ -84,6 +84,6 @@ def test_final_model_knows_its_people(make_cohort):
     model, choice = train_model(data, grid=GRID)
     ages = []
     for row in range(30):
-        ages.append(model.predict({key: values[row][model.mask] for key, values in data.cells.items()}, data.volumes[row])[0])
+        ages.append(model.age({key: values[row][model.mask] for key, values in data.cells.items()}, data.volumes[row])[0])
     assert np.corrcoef(ages, data.ages)[0, 1] > 0.9
     assert choice.inner_mae < 6

@@ -49,7 +49,7 @@ def test_folder_is_whole_and_works(tmp_path, parts):
     data = parts[1]
     model = load_gpr(folder)
     cells = {key: values[0][model.mask] for key, values in data.cells.items()}
-    assert model.predict(cells, data.volumes[0]) == parts[0].predict(cells, data.volumes[0])
+    assert model.age(cells, data.volumes[0]) == parts[0].age(cells, data.volumes[0])
 
 
 def test_same_data_same_bytes(tmp_path, parts):

@@ -75,7 +75,7 @@ def test_cross_validated_and_shipped_form_agree(make_cohort, kind, kernel, facto
     model = fit_model(part, choice, dtype=np.float64)
     for row, expected in zip(test, zip(mean, sd, strict=True), strict=True):
         cells = {key: values[row][model.mask] for key, values in data.cells.items()}
-        assert model.predict(cells, data.volumes[row]) == pytest.approx(expected, abs=1e-4)
+        assert model.age(cells, data.volumes[row]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_held_out_people_do_not_touch_what_is_fitted(make_cohort):
