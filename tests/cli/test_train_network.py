@@ -20,9 +20,7 @@ from brainage_bids.models.contract import input_paths
 from brainage_bids.models.inputs import net_input
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
-from brainage_bids.records import Session
 from brainage_bids.training.images import find_images
-from brainage_bids.workflows.predict import input_files
 
 AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
 SHAPE = (9, 10, 8)
@@ -87,9 +85,8 @@ def test_from_derivatives_to_a_model_that_the_app_uses(people, tmp_path, capsys,
     assert "; mean absolute error of 2 runs " in card.training.split
     assert set(predicted[0]) <= set(json.loads((beside / "cv_predictions.json").read_text()))
     # as the app asks for it
-    session = Session("sub-03", None, {})
-    found = estimate(out, input_files(session, people[0]), {}, age=26.1)
     files = input_paths(card, people[0], "sub-03", None)
+    found = estimate(out, files, {}, age=26.1)
     reading = load_model(out).predict_array(nib.load(files["modulated_GM"]).get_fdata(dtype=np.float32))
     assert (found.brain_age, found.flags) == (pytest.approx(reading.age.mean, abs=1e-4), ())
     assert found.low < 26.1 < found.high
