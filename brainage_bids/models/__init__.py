@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from brainage_bids.models.prediction import Model
+    from brainage_bids.models.protocols import Model
     from brainage_bids.models.registry import ModelFolder
 
 

@@ -11,8 +11,8 @@ from brainage_bids.files import CARD as CARD_LIMIT
 from brainage_bids.files import parse_toml, read_utf8
 from brainage_bids.models.card import Ages, Errors, GroupError, Measure, ModelCard, Training
 from brainage_bids.models.image_contract import InputContract
-from brainage_bids.models.kinds import KINDS
 from brainage_bids.models.needs import VOLUMES, Age, Image, ImageNeed, Map, ModelNeed, Need, Output, Table, TableNeed
+from brainage_bids.models.usual_outputs import usual_outputs
 from brainage_bids.records import BadConfiguration
 
 CARD = "model.toml"
@@ -216,7 +216,7 @@ def _output_to_toml(output: Output) -> dict[str, Any]:
 def _outputs(root: _Table, kind: str) -> tuple[Output, ...]:
     """Outputs of a card; those of its kind where it does not list any."""
     if not root.has("output"):
-        return KINDS[kind].outputs if kind in KINDS else (Age(),)
+        return usual_outputs(kind)
     return tuple(_output_from_toml(_Table(f"[[output]] {index}", item)) for index, item in enumerate(root.take("output", list), 1))
 
 

@@ -13,13 +13,11 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from brainage_bids.bids.sidecars import table_columns
-from brainage_bids.models.needs import Age, Output, Table
 from brainage_bids.models.nets.names import NETS
 from brainage_bids.records import BadConfiguration
 
 if TYPE_CHECKING:
-    from brainage_bids.models.prediction import Model
+    from brainage_bids.models.protocols import Model
     from brainage_bids.models.registry import ModelFolder
 
 ENTRY_POINTS = "brainage_bids.kinds"
@@ -33,8 +31,6 @@ class Kind:
     ----------
     loader : str
         ``module:function`` of what makes a model of a folder; imported when a model is loaded.
-    outputs : tuple of Output
-        What models of this kind give whose card does not say it.
     needs_torch : bool
         Whether it computes with torch, so that a device can be asked for.
     shareable : bool
@@ -46,7 +42,6 @@ class Kind:
     """
 
     loader: str
-    outputs: tuple[Output, ...] = (Age(),)
     needs_torch: bool = False
     shareable: bool = False
     reads_volumes: bool = False
@@ -66,14 +61,13 @@ def _function(place: str) -> Callable[[ModelFolder], Any]:
     return getattr(import_module(module), name)
 
 
-STRUCTURES = Table("structures", table_columns("structures"), "What each structure of the brain says to the model.", by_age=True)
 _ROOM = "brainage_bids.models"
 _NETWORK = Kind(f"{_ROOM}.network:load_network", needs_torch=True, shareable=True, describer=f"{_ROOM}.heads:describe_network")
 _OURS: Mapping[str, Kind] = {
     "gpr": Kind(f"{_ROOM}.gpr:load_gpr", reads_volumes=True),
-    "volumes": Kind(f"{_ROOM}.volumes_folder:load_volumes", (Age(), STRUCTURES)),
+    "volumes": Kind(f"{_ROOM}.volumes_folder:load_volumes"),
     **dict.fromkeys(NETS, _NETWORK),
-    "segment": Kind(f"{_ROOM}.segmenter:load_segmenter", (), needs_torch=True),
+    "segment": Kind(f"{_ROOM}.segmenter:load_segmenter", needs_torch=True),
 }
 
 

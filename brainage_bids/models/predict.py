@@ -11,7 +11,8 @@ from brainage_bids.models.case import Case
 from brainage_bids.models.kinds import kind_of
 from brainage_bids.models.needs import Age, ModelNeed
 from brainage_bids.models.order import Asked
-from brainage_bids.models.prediction import BETWEEN, WITHIN, Model, Movable, Prediction
+from brainage_bids.models.prediction import BETWEEN, WITHIN, Prediction
+from brainage_bids.models.protocols import Model, Movable
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.records import FLAGS, AgeEstimate, BadConfiguration, UnusableInput, Withheld
 

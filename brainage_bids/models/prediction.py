@@ -1,15 +1,13 @@
-"""What every kind of model answers with, and the protocol that kinds follow."""
+"""What every kind of model answers with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from brainage_bids.models.case import Case
 
 WITHIN, BETWEEN = "within", "between"
 """Levels of variance that have columns of their own in ``B_brainage.tsv``: over base models, and over sub-ensembles."""
@@ -62,26 +60,3 @@ class Prediction:
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     images: Mapping[str, Volume] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-
-
-class Model(Protocol):
-    """A loaded model of any kind."""
-
-    def predict(self, case: Case) -> Prediction:
-        """Read what is needed from a case and answer.
-
-        Raises
-        ------
-        UnusableInput
-            If an input does not fulfil its need; `Withheld` if the session is none for this model.
-        """
-        ...
-
-
-@runtime_checkable
-class Movable(Protocol):
-    """A model that can run elsewhere or in other arithmetic."""
-
-    def running(self, device: str, precision: str) -> Model:
-        """The same model there; BadConfiguration if there is no such device."""
-        ...

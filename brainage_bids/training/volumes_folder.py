@@ -12,11 +12,11 @@ import numpy as np
 from brainage_bids import __version__
 from brainage_bids.models.card import ModelCard, Training, check_name
 from brainage_bids.models.cardfile import CARD, card_text
-from brainage_bids.models.kinds import KINDS
 from brainage_bids.models.needs import VOLUMES, TableNeed
 from brainage_bids.models.norms import NORMS, NormCurve, norms_to_json
 from brainage_bids.models.registry import HEADS, WEIGHTS, ModelFolder
 from brainage_bids.models.selftest import EXAMPLE, predict_example
+from brainage_bids.models.usual_outputs import usual_outputs
 from brainage_bids.models.volumes import STRUCTURES, VolumeModel
 from brainage_bids.models.volumes_folder import KIND, volumes_to_files
 from brainage_bids.models.weights import pack_arrays
@@ -196,7 +196,7 @@ def _card(
         version=about.version,
         created=about.created,
         needs=(TableNeed(VOLUMES, names),),
-        outputs=KINDS[KIND].outputs,
+        outputs=usual_outputs(KIND),
         training=Training(
             datasets=(dataset,),
             n=len(table.ages),
