@@ -152,7 +152,7 @@ class VolumeModel:
         return dict(zip([*(structure.name for structure in self.used), BRAIN], map(float, years), strict=True))
 
     def structures(self, volumes: Mapping[str, float], age: float | None) -> tuple[dict[str, float | str | None], ...]:
-        """A row a used structure and one of the brain as a whole, with the columns of ``kinds.STRUCTURES``.
+        """A row a used structure and one of the brain as a whole, with the columns of ``usual_outputs.STRUCTURES``.
 
         Parameters
         ----------
