@@ -117,6 +117,11 @@ class ParticipantView:
     faults: tuple[Fault, ...] = ()
     unread: tuple[str, ...] = ()
 
+    @property
+    def all_faults(self) -> tuple[Fault, ...]:
+        """Failures of the person and of every session."""
+        return self.faults + tuple(fault for session in self.sessions for fault in session.faults)
+
 
 def read_participant(out_dir: Path, participant_id: str) -> ParticipantView:
     """Read everything the output folder holds of one person.
