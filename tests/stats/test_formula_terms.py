@@ -35,7 +35,7 @@ def design(formula, table):
     "formula",
     (
         "pad ~ age + I(age**2) + C(sex)", "pad ~ 1", "pad ~ 0 + age", "pad ~ age - 1 + sex", "pad ~ sex*age + site:age", "pad~-1+x",
-        "pad ~ (age+x+sex)**2", "pad ~ (age + x)**50", "pad ~ site/age", "pad ~ C(site, Treatment('c'))", "pad ~ age + age - x + x",
+        "pad ~ (age+x+sex)**2", "pad ~ (age + x)**10", "pad ~ site/age", "pad ~ C(site, Treatment('c'))", "pad ~ age + age - x + x",
         "pad ~ C(site, Treatment(reference='b')) * age", "pad ~ C(grade, Sum) + age", "pad ~ C(site, contrast=Sum(omit='a'))",
         "pad ~ C(grade, Treatment(2))",
         "pad ~ C(grade)", "pad ~ bs(age, df=4)", "pad ~ bs(age, 5, degree=2)+sex", "pad ~ cr(age, df=4) - 1",
@@ -131,6 +131,9 @@ REFUSED = {
     "2000 are allowed": ("a" * 5000, "(" * 9999),
     "more than 500 terms": ("*".join(f"I(x+{place})" for place in range(12)), f"({'+'.join(f'I(x+{place})' for place in range(30))})**9"),
     "no term after": ("0", "-1", "0 + 0"),
+    r"the power itself is written I\(age\*\*2\)": ("age**2", "x + (age)**2"),
+    "powers may be up to 10": ("(age + x)**11", "(age + x)**999999999999"),
+    "explains its outcome by itself": ("pad", "age * pad", "age + sex:pad"),
 }  # fmt: skip
 
 
