@@ -84,8 +84,8 @@ class Formula:
             raise self._unfit("the outcome is not one column of numbers")
         sides = [[patsy.Term([factors[name] for name in term.factors]) for term in side] for side in (left, right)]
         try:
-            with np.errstate(all="ignore"):
-                outcome, matrix = patsy.dmatrices(patsy.ModelDesc(*sides), {}, NA_action="raise")
+            with np.errstate(all="ignore"):  # nothing is missing here; of itself patsy takes a kind called nan for it
+                outcome, matrix = patsy.dmatrices(patsy.ModelDesc(*sides), {}, NA_action=patsy.NAAction(NA_types=[]))
         except patsy.PatsyError as error:
             raise self._unfit(str(error).splitlines()[0]) from error
         if not np.isfinite(matrix).all():

@@ -54,6 +54,12 @@ def test_the_design_and_its_names_are_patsys(formula):
     np.testing.assert_allclose(made.outcome, np.asarray(outcome)[:, 0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ("nan", "NaN", "-nan", "None", "inf"))
+def test_kinds_called_like_what_is_missing_are_kinds(name):
+    kinds = np.array([name, "zz"] * (N // 2), dtype=object)
+    assert design("pad ~ C(kinds)", people(kinds=kinds)).matrix.shape == (N, 2)
+
+
 def test_functions_go_without_np_too():
     table = people()
     np.testing.assert_array_equal(design("pad ~ log2(age)", table).matrix, design("pad ~ np.log2(age)", table).matrix)
