@@ -58,6 +58,15 @@ INDEX = Limit("an index", 65536)
 """That of pybids has some KiB a file; a million files make some GiB."""
 
 
+def real(path: Path | str) -> Path:
+    """Where a path leads to at last; a link that leads to itself, or nowhere, stays as it is (`Path.resolve` ends in an error).
+
+    >>> real("/usr/../usr").name
+    'usr'
+    """
+    return Path(os.path.realpath(path))
+
+
 class Refused(OSError):
     """A file that is not read, because it is no regular file or too large; `strerror` says so, the text names the file too."""
 

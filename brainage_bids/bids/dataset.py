@@ -10,7 +10,7 @@ from typing import Any
 from brainage_bids.bids.names import io_spec
 from brainage_bids.bids.sink import sink_json, sink_text
 from brainage_bids.bids.tables import read_json_object
-from brainage_bids.files import SETTINGS, read_utf8
+from brainage_bids.files import SETTINGS, read_utf8, real
 from brainage_bids.records import BadConfiguration
 
 APP = "brainage_bids"
@@ -106,7 +106,7 @@ def generators(root: Path) -> list[str]:
 
 def _check_place(out_dir: Path, bids_dir: Path) -> dict[str, Any]:
     """Return the description that is already there, if it is ours; empty if there is none."""
-    if out_dir.resolve() == bids_dir.resolve():
+    if real(out_dir) == real(bids_dir):
         raise BadConfiguration(
             f"The output folder {out_dir} is the dataset itself; give another one, such as {out_dir / 'derivatives' / 'brainage'}."
         )

@@ -11,6 +11,7 @@ EXAMPLES = 3  # how many cases a sentence names
 _VISIT_WORDS = "(?:ses|session|visit|visite|v|wave|w|timepoint|tp|time|t|scan|s)"
 _VISITS: Mapping[str, str] = {
     "bl": "baseline", "base": "baseline", "bsl": "baseline", "fu": "followup", "fup": "followup", "scr": "screening", "screen": "screening",
+    "month": "m", "months": "m", "mo": "m", "mon": "m", "mth": "m", "year": "y", "years": "y", "yr": "y", "yrs": "y",
 }  # fmt: skip
 
 
@@ -94,8 +95,11 @@ def plain_visit(name: str) -> str:
 
     >>> plain_visit("ses-01"), plain_visit("V1"), plain_visit("ses-bl"), plain_visit("Follow-up 2"), plain_visit("ses-m06")
     ('1', '1', 'baseline', 'followup2', 'm6')
+    >>> plain_visit("Month 12"), plain_visit("12 months"), plain_visit("ses-12mo")
+    ('m12', 'm12', 'm12')
     """
     text = _plain(re.sub(r"^ses-", "", name.strip().lower()))
+    text = re.sub(r"^(\d+)(m|mo|mon|mth|months?|y|yrs?|years?)$", r"\2\1", text)
     text = re.sub(rf"^{_VISIT_WORDS}(?=\d+$)", "", text)
     text = re.sub(rf"(?<=[a-z]){_VISIT_WORDS}$", "", text) if re.match(r"(?:baseline|bl|followup|fu|screening)", text) else text
     return re.sub(r"^[a-z]+", lambda match: _VISITS.get(match[0], match[0]), text)
@@ -186,6 +190,7 @@ def join_keys(keys: Sequence[Pair], visits: Mapping[str, Sequence[str]], everyon
             renamed.whole.append(person)
             continue
         joined, _ = pair(told, on_disk, plain_visit)
+        joined = _certain(joined, told, on_disk)
         names.update({(person, visit): folder for visit, folder in joined.items()})
         renamed.visits.update(joined)
         left = [visit for visit in told if visit not in on_disk and visit not in joined]
@@ -193,6 +198,21 @@ def join_keys(keys: Sequence[Pair], visits: Mapping[str, Sequence[str]], everyon
         if left and (lonely or not on_disk):
             renamed.visits_left[person] = (left, lonely)
     return [(person, names.get((person, visit), visit)) for person, visit in keys], renamed
+
+
+def _certain(joined: dict[str, str], told: Sequence[str], on_disk: Sequence[str]) -> dict[str, str]:
+    """Visits that are joined, without mere numbers where another number fits no session and a session no number.
+
+    The table may count from 0 and the folders from 1, so that the same number is another visit.
+
+    >>> _certain({"ses-1": "ses-01"}, ["ses-0", "ses-1"], ["ses-01", "ses-02"])
+    {}
+    """
+    left = [visit for visit in told if visit not in on_disk and visit not in joined]
+    lonely = [folder for folder in on_disk if folder not in told and folder not in joined.values()]
+    if not all(any(plain_visit(name).isdigit() for name in names) for names in (left, lonely)):
+        return joined
+    return {visit: folder for visit, folder in joined.items() if not plain_visit(visit).isdigit()}
 
 
 def _as(names: Mapping[str, str]) -> str:

@@ -18,6 +18,9 @@ from brainage_bids.bids.tables import is_missing
 from brainage_bids.bids.units import Age, parse_age, parse_sex
 from brainage_bids.records import BadConfiguration
 
+_OF_AGE = re.compile(r"(?<![A-Za-z])[Aa](?:ge|GE)(?![a-z])|(?<=[a-z])Age(?![a-z])")
+"""In names of columns such as ``age_months``, ``ScanAge``, ``Age (years)``, not in ``stage`` or ``agent``."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -111,7 +114,7 @@ class Phenotype:
             some = ", ".join(f"{value!r} of {who}" for who, value in list(cases.items())[:EXAMPLES])
             more = ", …" if len(cases) > EXAMPLES else ""
             gathered.append(f"{label}: {len(cases)} value(s) of {column!r} taken as missing, because it {reason} ({some}{more}).")
-        return [*self._problems, *gathered, *self._about_names()]
+        return [*self._problems, *gathered, *self._about_ages(), *self._about_names()]
 
     def cells(self, participant_id: str, session_id: str | None) -> dict[str, str | None]:
         """Every column of the user's tables as text; cells of the visit before those of the person, None where nothing is known."""
@@ -129,6 +132,18 @@ class Phenotype:
         for source in self.user if column is not None else ():
             said += name_problems(column, [row.get(column) for row in source.rows.values()], entry(source.described, column))
         return said
+
+    def _about_ages(self) -> list[str]:
+        """What columns may hold ages, if none is called so."""
+        named = [(source, source.label) for source in (*self.user, *self.participants, *self.instruments)]
+        named += [(source, "sub-X_sessions.tsv") for source in self.sessions]
+        if any(source.age is not None for source, _ in named):
+            return []
+        alike = [(label, column) for source, label in named for column in next(iter(source.rows.values()), {}) if _OF_AGE.search(column)]
+        return [
+            f"{label} has no column 'age', and {column!r} is not taken for it; call it age, and say its Units in the JSON file."
+            for label, column in dict.fromkeys(alike)
+        ]
 
     def _about_names(self) -> list[str]:
         """What is doubtful in the sites, and what the tables call otherwise than the folders."""

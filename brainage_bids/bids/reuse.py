@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_bids.bids.names import io_spec, name_pattern, parse_name
+from brainage_bids.files import real
 from brainage_bids.records import BadConfiguration
 
 REQUIRED = ("preproc", "mask")
@@ -60,7 +61,7 @@ def parse_derivatives(values: Sequence[str | Path]) -> dict[str, Path]:
             path = Path(rest).absolute()
         else:
             path = Path(value).absolute()
-            name = re.sub(r"[^A-Za-z0-9_.+-]", "", path.resolve().name) or "derivatives"
+            name = re.sub(r"[^A-Za-z0-9_.+-]", "", real(path).name) or "derivatives"
         if not path.is_dir():
             raise BadConfiguration(f"The derivatives folder {path} does not exist; check --derivatives.")
         if name in found or name == "raw":

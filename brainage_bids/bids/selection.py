@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
 from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.files import what_is
 from brainage_bids.records import UnusableInput
 
 RULE = (
@@ -188,7 +190,10 @@ def _said(path: Path, swi: bool) -> str:
 def _state(path: Path) -> str:
     """Say what is plain to see without opening the file."""
     try:
-        return "; the file is empty" if os.stat(path).st_size == 0 else ""
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            return f"; it is {what_is(about.st_mode)} and no regular file"
+        return "; the file is empty" if about.st_size == 0 else ""
     except FileNotFoundError:
         return "; the link leads nowhere, get the file first (datalad get)"
     except OSError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from brainage_bids.files import real
+
 
 def add_command(commands, common: argparse.ArgumentParser) -> None:
     """Add the command to the parser of ``brainage-models``."""
@@ -33,7 +35,7 @@ def calibrate(options: argparse.Namespace) -> int:
         options.to,
         folder,
         controls,
-        name=options.new_name or options.to.resolve().name,
+        name=options.new_name or real(options.to).name,
         scales=options.fit in ("scales", "both"),
         offset=options.fit in ("offset", "both"),
         overwrite=options.overwrite,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from brainage_bids.cli.console import Progress
+from brainage_bids.files import real
 
 
 def add_commands(commands, common: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def fetch(options: argparse.Namespace) -> int:
     known = find_published(options.weights)
     check_place(options.to, options.overwrite)
     about = _about(options, known.licence, known.citation)
-    file = (options.download or options.to.resolve().parent) / Path(known.address).name
+    file = (options.download or real(options.to).parent) / Path(known.address).name
     print(f"{options.weights}: licence {known.licence}; {known.citation}")
     progress = _Bytes(file.name)
     try:
@@ -100,7 +101,7 @@ def _about(options: argparse.Namespace, licence: str, citation: str):
     from brainage_bids.models.card import check_name
     from brainage_bids.training.folder import About
 
-    return About(check_name(options.name or options.to.resolve().name), "1.0", datetime.date.today().isoformat(), licence, citation)
+    return About(check_name(options.name or real(options.to).name), "1.0", datetime.date.today().isoformat(), licence, citation)
 
 
 class _Bytes(Progress):

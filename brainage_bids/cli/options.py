@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainage_bids.bids.reuse import parse_derivatives
+from brainage_bids.files import real
 from brainage_bids.records import BadConfiguration
 from brainage_bids.settings import GroupSettings, Settings, read_toml
 
@@ -87,17 +88,17 @@ def check_folders(settings: Settings) -> None:
     bids_dir, out_dir = Path(settings.bids_dir), Path(settings.out_dir)
     if not bids_dir.is_dir():
         raise BadConfiguration(f"The BIDS folder {bids_dir} does not exist; give the root of a dataset.")
-    if out_dir.resolve() == bids_dir.resolve():
+    place, source, scratch = real(out_dir), real(bids_dir), real(settings.work_dir)
+    if place == source:
         raise BadConfiguration("The output folder is the BIDS folder itself; give another one, for example BIDS/derivatives/brainage.")
-    if Path(settings.work_dir).resolve() == out_dir.resolve() or out_dir.resolve() in Path(settings.work_dir).resolve().parents:
+    if place in (scratch, *scratch.parents):
         raise BadConfiguration("The scratch folder lies in the output folder; give --work-dir another place.")
-    if bids_dir.resolve() in (Path(settings.work_dir).resolve(), *Path(settings.work_dir).resolve().parents):
+    if source in (scratch, *scratch.parents):
         raise BadConfiguration("The scratch folder lies in the BIDS folder, which is only read; give --work-dir another place.")
     for path in parse_derivatives(settings.derivatives).values():
-        if path.resolve() == out_dir.resolve():
+        if real(path) == place:
             raise BadConfiguration(f"The derivatives {path} are the output folder itself, whose files are kept anyhow; leave them out.")
-    around = (out_dir.resolve(), *out_dir.resolve().parents)
-    if any(folder.parent == bids_dir.resolve() and folder.name.startswith("sub-") for folder in around):
+    if any(folder.parent == source and folder.name.startswith("sub-") for folder in (place, *place.parents)):
         raise BadConfiguration(f"The output folder {out_dir} lies among the raw data; give another, for example BIDS/derivatives/brainage.")
     for folder, option in ((out_dir, "the output folder"), (Path(settings.work_dir), "--work-dir")):
         try:

@@ -14,6 +14,7 @@ from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
 from brainage_bids.cli.train_volumes import add_options, check_options
 from brainage_bids.cli.train_volumes import train as train_volumes
+from brainage_bids.files import real
 from brainage_bids.models.nets import NETS
 from brainage_bids.records import FLAGS
 
@@ -189,7 +190,7 @@ def _about(options: argparse.Namespace) -> About:
     from brainage_bids.training.folder import About
 
     return About(
-        name=check_name(options.name or options.out.resolve().name),
+        name=check_name(options.name or real(options.out).name),
         version=options.model_version,
         created=datetime.date.today().isoformat(),
         licence=options.licence,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from brainage_bids.cli.console import print_table
 from brainage_bids.cli.train_network import refuse_torchrun
+from brainage_bids.files import real
 from brainage_bids.models.label_sets import LABELS
 from brainage_bids.models.nets import NETS
 
@@ -94,7 +95,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
     print(f"{len(set(source.people))} people with labels; {', '.join(labels.names)}")
     trained = train_segmenter(setup, source, seed=options.seed, told=_print_epoch)
     minutes = (time.monotonic() - start) / 60
-    datasets = options.dataset_name or [root.resolve().name for root in options.derivatives]
+    datasets = options.dataset_name or [real(root).name for root in options.derivatives]
     folder = write_segmenter(options.out, trained, setup, about, datasets, minutes=minutes, overwrite=options.overwrite)
     print(f"\nmean Dice {mean_dice(trained.dice):.3f} on {', '.join(trained.validation_people)} (epoch {trained.fitted.best_epoch})")
     print_table([line.split("\t") for line in (folder.path / "dice.tsv").read_text(encoding="utf-8").splitlines()])

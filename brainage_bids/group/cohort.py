@@ -163,6 +163,7 @@ def build(collected: Collected, settings: GroupSettings) -> Cohort:
         groups, said = made_groups(settings.groups, columns_of(everyone), len(everyone))
         everyone[MADE_GROUP], described[MADE_GROUP] = np.array([*groups, None], dtype=object)[:-1], _made(settings)
         warnings += said
+    everyone = everyone.copy()  # its columns came one by one, of which pandas complains at the next
     group_column, group_asked = _group_column(everyone, settings, described, told.called)
     flow = _select(everyone, models, settings, len(collected.visits), len({row["participant_id"] for row in collected.missing}))
     mark_outliers(everyone)

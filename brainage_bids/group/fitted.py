@@ -17,7 +17,7 @@ from brainage_bids.cohort.harmonise import Harmonisation
 from brainage_bids.cohort.intervals import ConformalIntervals
 from brainage_bids.cohort.saving import load, save
 from brainage_bids.cohort.sites import SiteOffsets
-from brainage_bids.files import read_json
+from brainage_bids.files import read_json, real
 from brainage_bids.group.cohort import Cohort
 from brainage_bids.records import BadConfiguration, UnusableInput
 
@@ -124,7 +124,7 @@ def refuse_own_folder(cohort: Cohort, out_dir: Path) -> None:
         Before anything is removed.
     """
     folder = cohort.settings.fitted
-    if folder and Path(folder).resolve() in (out_dir.resolve(), (out_dir / "group").resolve()):
+    if folder and real(folder) in (real(out_dir), real(out_dir / "group")):
         raise BadConfiguration(f"--fitted names the output folder of this run ({folder}); copy what was fitted elsewhere, or leave it out.")
 
 

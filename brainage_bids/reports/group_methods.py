@@ -22,6 +22,10 @@ def methods_of(view: GroupView, version: str) -> MethodsText:
     tables = told["tables"]
     if view.settings.get("permutation") == "unpaired":
         tables = {**tables, "model_comparison": told["unpaired"]}
+    alternative = view.settings.get("alternative", "two-sided")
+    if alternative != "two-sided":
+        one_sided = told["one_sided"].format(alternative=alternative)
+        tables = {name: sentence + f" {one_sided}" if name == "groups_means" else sentence for name, sentence in tables.items()}
     sentences += [sentence for name, sentence in tables.items() if name in view.results]
     sentences += list(dict.fromkeys(result.methods for result in view.results.values() if result.methods))
     return compose([*sentences, told["last"]])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainage_bids.records import BadConfiguration, UnusableInput
-from brainage_bids.stats.formula_reader import HINT, FactorReader, Kinds, Values, Work, shown
+from brainage_bids.stats.formula_reader import HINT, LARGEST_POWER, FactorReader, Kinds, Values, Work, shown
 from brainage_bids.stats.rows import Columns
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Formula:
             raise self._unfit("the outcome is not one column of numbers")
         sides = [[patsy.Term([factors[name] for name in term.factors]) for term in side] for side in (left, right)]
         try:
-            with np.errstate(all="ignore"):
-                outcome, matrix = patsy.dmatrices(patsy.ModelDesc(*sides), {}, NA_action="raise")
+            with np.errstate(all="ignore"):  # nothing is missing here; of itself patsy takes a kind called nan for it
+                outcome, matrix = patsy.dmatrices(patsy.ModelDesc(*sides), {}, NA_action=patsy.NAAction(NA_types=[]))
         except patsy.PatsyError as error:
             raise self._unfit(str(error).splitlines()[0]) from error
         if not np.isfinite(matrix).all():
@@ -194,6 +194,7 @@ def _read(text: str, table: Columns, about: str) -> Formula:
         raise BadConfiguration(f"{about} is not of the form 'outcome ~ terms'.")
     reader = FactorReader(about, table)
     works = {code: reader.factor(code) for code in _codes(tree)}
+    _check_powers(tree, about)
     if _most_terms(tree) > MOST_TERMS:
         raise BadConfiguration(f"{about} has more than {MOST_TERMS} terms.")
     try:
@@ -205,6 +206,8 @@ def _read(text: str, table: Columns, about: str) -> Formula:
         raise BadConfiguration(f"{about} must have one outcome before its ~.")
     if not right:
         raise BadConfiguration(f"{about} has no term after its ~.")
+    if any(left[0].factors[0] in term.factors for term in right):
+        raise BadConfiguration(f"{about} explains its outcome by itself; take '{shown(left[0].factors[0].code)}' from one side of its ~.")
     used = {factor.code for term in (*left, *right) for factor in term.factors}
     named = dict.fromkeys(name for code in works if code in used for name in reader.names[code])
     return Formula(shown(text), tuple(named), terms, works)
@@ -219,6 +222,21 @@ def _codes(tree) -> list[str]:
             found.append(node.token.extra)
         rest += reversed(node.args)
     return list(dict.fromkeys(found))
+
+
+def _check_powers(tree, about: str) -> None:
+    """Refuse powers that Wilkinson's operator does not mean: of one column, which stays as it is, and beyond any interaction."""
+    for part in tree.args:
+        _check_powers(part, about)
+    if tree.type != "**":
+        return
+    base, power = tree.args
+    if base.type == "PYTHON_EXPR":
+        raised = f"I({base.token.extra}**{power.token.extra if power.token else 2})"
+        raise BadConfiguration(f"{about} raises one term, which changes nothing; the power itself is written {shown(raised)}.")
+    digits = power.token.extra if power.token else ""
+    if digits.isdecimal() and (len(digits) > 2 or int(digits) > LARGEST_POWER):
+        raise BadConfiguration(f"{about} has interactions of {shown(digits)} terms; powers may be up to {LARGEST_POWER}.")
 
 
 def _most_terms(tree) -> int:

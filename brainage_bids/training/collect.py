@@ -13,6 +13,7 @@ import numpy as np
 from brainage_bids.bids.names import derivative_path, find_derivatives
 from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.tables import read_json_object, read_tsv
+from brainage_bids.files import real
 from brainage_bids.models.contract import check_image, contract_of_image
 from brainage_bids.models.features import CELL_MM, VolumeRatio, block_means, read_volumes, usable_ratios, volume_ratios
 from brainage_bids.models.image_contract import InputContract
@@ -275,7 +276,7 @@ def dataset_name(root: Path) -> str:
             return source["DOI"]
     links = description.get("DatasetLinks")
     raw = links.get("raw") if isinstance(links, dict) else None
-    return (Path(unquote(urlparse(raw).path)).name if isinstance(raw, str) else "") or root.resolve().name
+    return (Path(unquote(urlparse(raw).path)).name if isinstance(raw, str) else "") or real(root).name
 
 
 def _as_data(gathered: _Gathered, names: Sequence[str]) -> TrainingData:

@@ -6,7 +6,8 @@ from brainage_bids.bids.joining import join_keys, pair, plain_person, plain_visi
 @pytest.mark.parametrize(
     ("table", "folder"),
     [("ses-1", "ses-01"), ("ses-V1", "ses-1"), ("ses-baseline", "ses-bl"), ("ses-Follow-up", "ses-fu"), ("ses-visit_2", "ses-02"),
-     ("ses-1.0", "ses-1"), ("ses-BL", "ses-bl"), ("ses-2019-01-02", "ses-20190102")],
+     ("ses-1.0", "ses-1"), ("ses-BL", "ses-bl"), ("ses-2019-01-02", "ses-20190102"), ("ses-month12", "ses-m12"),
+     ("ses-12 months", "ses-M12"), ("ses-year1", "ses-y01")],
 )  # fmt: skip
 def test_names_of_one_visit(table, folder):
     assert pair([table], [folder, "ses-99"], plain_visit) == ({table: folder}, {})
@@ -40,6 +41,12 @@ def test_visits_without_partner_are_told_only_if_a_session_lacks_one_too():
     assert keys == [("sub-1", "ses-1"), ("sub-1", "ses-9")] and renamed.sentences("t.tsv") == []
     _, renamed = join_keys([("sub-1", "ses-a"), ("sub-1", "ses-b")], {"sub-1": ["ses-1"]}, ["sub-1"])
     assert "fit no session on disk (sub-1 has ses-a, ses-b in it, the dataset has ses-1)" in renamed.sentences("t.tsv")[0]
+
+
+def test_numbers_that_may_count_from_elsewhere_are_not_joined():
+    keys, renamed = join_keys([("sub-1", "ses-0"), ("sub-1", "ses-1")], {"sub-1": ["ses-01", "ses-02"]}, ["sub-1"])
+    assert keys == [("sub-1", "ses-0"), ("sub-1", "ses-1")] and not renamed.visits
+    assert "sub-1 has ses-0, ses-1 in it, the dataset has ses-01, ses-02" in renamed.sentences("t.tsv")[0]
 
 
 def test_a_visit_in_a_dataset_without_sessions():

@@ -30,6 +30,15 @@ def test_ages_in_unknown_units_are_left_out(make_dataset):
     assert phenotype.record("sub-1", None).flags == ("age_missing",) and "unit" in phenotype.problems()[0]
 
 
+@pytest.mark.parametrize("name", ["age_months", "Age(years)", "ScanAge", "interview_age", "AGE_Y"])
+def test_ages_under_another_name_are_told(make_dataset, name):
+    root = make_dataset({"participants.tsv": table(f"participant_id {name} stage agent", "sub-1 540 2 x")})
+    phenotype = load_phenotype(root, {"sub-1": []})
+    assert phenotype.record("sub-1", None).flags == ("age_missing",)
+    said = f"participants.tsv has no column 'age', and '{name}' is not taken for it; call it age, and say its Units in the JSON file."
+    assert phenotype.problems() == [said]
+
+
 def test_odd_ages_are_missing_and_told_together(make_dataset):
     rows = [f"sub-{i} {age}" for i, age in enumerate(["12-15", "89+", "n/a", "200", "x", "30"])]
     phenotype = load_phenotype(make_dataset({"participants.tsv": table("participant_id age", *rows)}), {f"sub-{i}": [] for i in range(6)})

@@ -1,4 +1,5 @@
 import itertools
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -144,3 +145,9 @@ def test_voxels_that_make_no_sense_have_no_volume(tmp_path, zooms):
 def test_the_grid_of_a_header(make_dataset):
     path: Path = make_dataset({"x.nii.gz": 1.5}) / "x.nii.gz"
     assert read_grid(path) == Grid((2, 2, 2), (1.5, 1.5, 1.5), 1)
+
+
+def test_what_is_no_file_is_told_as_what_it_is(tmp_path):
+    path = tmp_path / "sub-1_T1w.nii.gz"
+    os.mkfifo(path)
+    assert choose([path], "T1w").reason == "only T1w; it is a named pipe and no regular file"

@@ -102,6 +102,14 @@ def test_the_settings_of_pybids(dataset, tmp_path, capsys, monkeypatch, kind):
     assert "settings of pybids" in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ("--work-dir", "--derivatives", "--model-dir", "--models", "--phenotype", "--config-file"))
+def test_a_link_that_leads_to_itself(dataset, tmp_path, capsys, option):
+    (tmp_path / "loop").symlink_to("loop")
+    assert brainage([str(dataset), str(tmp_path / "out"), "participant", option, str(tmp_path / "loop")]) == 78
+    said = capsys.readouterr().err
+    assert "loop" in said and "Traceback" not in said
+
+
 def test_a_setting_with_a_nul(dataset, tmp_path, capsys):
     (tmp_path / "given").write_text('work_dir = "a\\u0000b"')
     assert brainage([str(dataset), str(tmp_path / "out"), "participant", "--config-file", str(tmp_path / "given")]) == 78

@@ -187,6 +187,12 @@ def test_one_brain_age_for_all(copy, ran, method):
     assert ("cannot be divided by" in problems) == (method == "linear-predicted")
 
 
+def test_a_link_to_itself_holds_nothing_that_was_fitted(copy, ran, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    code, said, _ = ran(copy, "--fitted", str(tmp_path / "loop"))
+    assert code == 78 and "has no fitted.json that can be read" in said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     (

@@ -17,6 +17,7 @@ from brainage_bids.reports.group_figures import (
     predicted_against_age,
     scatters,
 )
+from brainage_bids.reports.group_methods import methods_of
 from brainage_bids.reports.group_page import write_group_page
 from brainage_bids.reports.group_parts import MOST_ROWS, table_part
 
@@ -42,6 +43,13 @@ def test_text_of_data_is_escaped_everywhere(tmp_path):
     shown = view(group=HOSTILE, results=results, warnings=[HOSTILE], problems=[(HOSTILE, HOSTILE)], settings={"reference": HOSTILE})
     text = write_group_page(shown, tmp_path, version="1", run_settings=f'reference = "{HOSTILE}"').read_text(encoding="utf-8")
     assert "<script" not in text and "<img" not in text and "alert(1)" in text and "{{7*7}}" in text
+
+
+@pytest.mark.parametrize(("alternative", "told"), (("two-sided", False), ("greater", True), ("less", True)))
+def test_the_methods_say_which_tests_are_one_sided(alternative, told):
+    shown = view(results=[("groups_means", means("a"))], settings={"alternative": alternative})
+    text = methods_of(shown, "1").markdown
+    assert (f"one-sided ({alternative})" in text) == told and text.count("one-sided") == told
 
 
 def test_sections_without_content_are_left_out(tmp_path):
