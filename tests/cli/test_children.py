@@ -252,7 +252,7 @@ def test_as_many_run_at_once_as_asked_for_and_sigterm_ends_them(settings):
 
 
 RUN = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from brainage_bids.bids.inventory import Inventory
 from brainage_bids.cli import children
@@ -261,6 +261,7 @@ from brainage_bids.settings import Settings
 settings, name = Settings.from_mapping(json.loads(sys.argv[1]), "the test"), sys.argv[2]
 run_dir = Path(settings.out_dir) / "logs" / "run"
 run_dir.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is born without
 inventory = Inventory(Path(settings.bids_dir), (Participant(name, (Session(name, None, {}, age=41.25, sex="F"),)),))
 children.run_all(inventory, settings, run_dir)
 """

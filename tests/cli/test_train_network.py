@@ -199,7 +199,7 @@ def test_bad_input_is_one_sentence(people, tmp_path, capsys):
     cases = [
         (("resnet", "--folds", "24", "--repeats", "1", "--where", "age < 24"), 65, "cannot be cross-validated in 24 folds"),
         (("resnet", "--split-parts", "--where", "age < 30"), 65, "cannot be divided 8:1:1"),
-        (("resnet", "--where", "age <"), 78, "cannot be read; write for example"),
+        (("resnet", "--where", "age <"), 78, "cannot be read (invalid syntax); write for example"),
         (("resnet", "--where", "iq > 3"), 78, "asks for the column 'iq'"),
         (("resnet", "--target", "iq"), 78, "has no column 'iq'"),
         (("resnet", "--where", "age > 99"), 65, "No session can be trained on"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -25,6 +25,7 @@ def test_a_byte_is_off_by_half_a_step_at_most(values):
     assert np.abs(intensities(packing.pack(values, 1.0)) - values).max() <= 383 / 255 / 2 + 1e-3
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100))
 def test_the_scale_of_the_scanner_does_not_matter(gain):
     white = np.random.default_rng(0).normal(300, 20, 5000)
