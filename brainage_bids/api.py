@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 from urllib.parse import unquote, urlparse
 
-from brainage_bids.records import FLAGS, BadConfiguration, Participant, Session, UnusableInput
+from brainage_bids.records import FLAGS, BadConfiguration, Failure, Participant, Session, UnusableInput
 from brainage_bids.settings import GroupSettings, Settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,22 @@ if TYPE_CHECKING:
     from brainage_bids.workflows.plan import Plan
 
     Image = str | os.PathLike[str] | nib.spatialimages.SpatialImage
+
+    class Options(TypedDict, total=False):
+        """Of `predict`."""
+
+        age: float | None
+        sex: Literal["F", "M"] | None
+        flair: Image | None
+        swi: Image | None
+        phenotype: Mapping[str, float | str | None] | None
+        model_dirs: Sequence[str | os.PathLike[str]]
+        skull_strip: Literal["auto", "skip", "force"]
+        threads: int
+        sloppy: bool
+        seed: int
+        device: Literal["auto", "cpu", "cuda"]
+        out: str | os.PathLike[str] | None
 
 __all__ = ["BrainAge", "Segmented", "predict", "read_cohort", "segment"]
 
@@ -165,9 +181,9 @@ def segment(
 
 
 @overload
-def predict(t1w: Image, model: str | os.PathLike[str] = ..., **options: object) -> BrainAge: ...
+def predict(t1w: Image, model: str | os.PathLike[str] = ..., **options: Unpack[Options]) -> BrainAge: ...
 @overload
-def predict(t1w: Image, model: Sequence[str | os.PathLike[str]], **options: object) -> tuple[BrainAge, ...]: ...
+def predict(t1w: Image, model: Sequence[str | os.PathLike[str]], **options: Unpack[Options]) -> tuple[BrainAge, ...]: ...
 def predict(
     t1w,
     model="volumes",
@@ -313,11 +329,20 @@ def _processed(session: Session, settings: Settings, *, keep: bool) -> tuple[Bra
     failures = process_participant(Participant(session.participant_id, (session,)), plan, stages)
     for failure in failures:
         if failure.modality is None:
-            error = UnusableInput(failure.message)
+            error = UnusableInput(_message(failure, session, plan, keep))
             error.add_note(failure.detail)
             raise error
-    notes = tuple(failure.message for failure in failures)
+    notes = tuple(_message(failure, session, plan, keep) for failure in failures)
     return tuple(_said(asked, session, plan, notes) for asked in models_of(plan))
+
+
+def _message(failure: Failure, session: Session, plan: Plan, keep: bool) -> str:
+    """Why something failed; an image in memory is not called by the name of a file that is gone."""
+    message = failure.message
+    for modality, scan in session.scans.items():
+        if not keep and scan.path.is_relative_to(plan.out_dir):
+            message = message.replace(str(scan.path), f"The {modality} in memory")
+    return message
 
 
 def _said(asked: Asked, session: Session, plan: Plan, notes: tuple[str, ...]) -> BrainAge:

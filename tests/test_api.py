@@ -1,7 +1,9 @@
 """The Python door: lazy, the same numbers as the app, sentences for what is wrong, nothing left behind."""
 
 import ast
+import inspect
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -187,6 +189,28 @@ def test_a_scan_that_is_none_is_refused_in_memory():
         bb.segment("anything.nii", skull_strip="maybe")
 
 
+def test_a_failure_in_the_stages_is_raised_with_its_sentence(scan, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(bb.UnusableInput, match=f"^{re.escape(str(scan))} covers 20 × 20 × 20 mm"):
+        bb.predict(scan)
+    with pytest.raises(bb.UnusableInput, match="^The T1w in memory covers 20 × 20 × 20 mm"):
+        bb.predict(nib.load(scan))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_flair_that_fails_is_a_note(stand_ins, scan, volume_model):
+    found = bb.predict(scan, model=volume_model.path, flair="nowhere_FLAIR.nii.gz", out=scan.parents[1] / "out")
+    assert found.brain_age is not None and len(found.notes) == 1 and "nowhere_FLAIR.nii.gz" in found.notes[0]
+
+
+def test_options_of_types_are_those_of_the_function():
+    tree = ast.parse((PACKAGE / "api.py").read_text())
+    (options,) = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Options"]
+    named = {node.target.id for node in options.body if isinstance(node, ast.AnnAssign)}
+    assert named == {name for name, about in inspect.signature(bb.predict).parameters.items() if about.kind is about.KEYWORD_ONLY}
+
+
 def test_a_cohort_of_no_folder_is_refused(tmp_path):
     with pytest.raises(bb.BadDataset, match="is no folder"):
         bb.read_cohort(tmp_path / "nothing")
@@ -222,9 +246,9 @@ def test_a_phantom_gets_the_numbers_of_the_app(tmp_path, monkeypatch):
     assert segmented.volumes == pytest.approx(found.volumes, rel=1e-12)
     (labels,) = out.rglob("*_seg-BrainageAseg_dseg.nii.gz")
     np.testing.assert_array_equal(np.asarray(segmented.labels.dataobj), np.asarray(nib.load(labels).dataobj))
-    monkeypatch.chdir(scan.parent)
-    scan.rename("sub-01_T1w.nii.gz")
-    (tmp_path / "bids" / "derivatives").mkdir(exist_ok=True)
-    scope = {"DERIVATIVES": out}
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(scan, "sub-01_T1w.nii.gz")
+    scope: dict = {}
     for example in examples():
         exec(compile(example, str(PAGE), "exec"), scope)
+    assert {"found", "brain", "model", "table"} <= set(scope)
