@@ -256,7 +256,7 @@ def predict(
         session = session_of(scans, age, sex, phenotype or {})
         how = {"skull_strip": skull_strip, "omp_nthreads": threads, "sloppy": sloppy, "random_seed": seed, "device": device}
         names = tuple(os.fspath(name) for name in models), tuple(os.fspath(folder) for folder in model_dirs)
-        places = str(root_of(scans)), str(out_dir), str(Path(scratch) / "work")
+        places = str(root_of(scans, out_dir)), str(out_dir), str(Path(scratch) / "work")
         settings = with_models(Settings(*places, models=names[0], model_dirs=names[1], **how))
         found = _processed(session, settings, keep=out is not None)
     return found[0] if isinstance(model, str | os.PathLike) else found

@@ -157,6 +157,16 @@ def test_images_in_memory_and_settings_reach_the_stages(stand_ins, scan, volume_
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_images_in_memory_are_kept_with_the_outputs(stand_ins, scan, volume_model, tmp_path):
+    out = tmp_path / "out"
+    first = bb.predict(nib.load(scan), model=volume_model.path, age=50.0, out=out)
+    count = len(stand_ins)
+    again = bb.predict(nib.load(scan), model=volume_model.path, age=50.0, out=out)
+    assert again.brain_age == first.brain_age and len(stand_ins) == count
+    assert [path.name for path in (out / "sourcedata").rglob("*.nii")] == ["sub-01_T1w.nii"]
+    assert list(bb.read_cohort(out)["participant_id"]) == ["sub-01"]
+
+
 @pytest.mark.parametrize(
     "changes, error, words",
     [

@@ -55,10 +55,11 @@ def _who(paths: Sequence[Path]) -> tuple[str, str | None]:
     return f"sub-{name.entities['sub']}", f"ses-{name.entities['ses']}" if "ses" in name.entities else None
 
 
-def root_of(scans: Mapping[str, Scan]) -> Path:
-    """The dataset of the scans, or the folder that they share."""
+def root_of(scans: Mapping[str, Scan], out_dir: Path) -> Path:
+    """The dataset of the scans, or the folder that they share; never the outputs, among which images from memory may lie."""
     shared = Path(os.path.commonpath([scan.path.parent for scan in scans.values()]))
-    return next((folder for folder in (shared, *shared.parents) if (folder / "dataset_description.json").is_file()), shared)
+    datasets = (folder for folder in (shared, *shared.parents) if folder != out_dir and (folder / "dataset_description.json").is_file())
+    return next(datasets, shared)
 
 
 def session_of(scans: Mapping[str, Scan], age: object, sex: object, phenotype: Mapping[str, object]) -> Session:
