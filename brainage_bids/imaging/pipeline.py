@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from brainage_bids.imaging import brain_mask
-from brainage_bids.imaging.atlas import Atlas
+from brainage_bids.imaging.atlas import Atlas, load_atlas
 from brainage_bids.imaging.bias_field import FEW, FULL, SLOPPY, bias_field
 from brainage_bids.imaging.expected import refine
+from brainage_bids.imaging.grids import voxel_volume
+from brainage_bids.imaging.normalise import local_volume_change
 from brainage_bids.imaging.registration import (
     AFFINE_LEVELS,
     FIRST_WARP_LEVELS,
@@ -20,7 +22,9 @@ from brainage_bids.imaging.registration import (
     around_brain,
     register,
 )
+from brainage_bids.imaging.stored import map_as_stored, probability_as_stored, scan_as_stored
 from brainage_bids.imaging.tissues import Segmentation, segment_brain
+from brainage_bids.imaging.volumes import intracranial_estimate, read_regions, region_volumes, tissue_volumes
 from brainage_bids.imaging.warps import SLOPPY_TOLERANCE_MM, SpatialMap, invert_displacement
 
 Effort = Literal["full", "few", "sloppy"]
@@ -31,6 +35,8 @@ STEPS = ("brain", "bias field", "registration", "structures")
 @dataclass(frozen=True)
 class Structures:
     """What `find_structures` returns.
+
+    All is rounded as the app rounds what it hands from step to step (`stored`), so the same scan gives the same labels here and there.
 
     Attributes
     ----------
@@ -151,11 +157,41 @@ def find_structures(
     """
     mask, stripped = first_mask(image, affine, skull_strip=skull_strip, threads=threads, sloppy=sloppy, atlas=atlas)
     after("brain")
-    corrected = without_bias(image, affine, mask, "sloppy" if sloppy else "full")
+    corrected = scan_as_stored(without_bias(image, affine, mask, "sloppy" if sloppy else "full"), mask)
     after("bias field")
-    spatial_map = to_template(corrected, affine, mask, stripped=stripped, sloppy=sloppy, seed=seed, atlas=atlas)
+    spatial_map = map_as_stored(to_template(corrected, affine, mask, stripped=stripped, sloppy=sloppy, seed=seed, atlas=atlas))
     after("registration")
     found = segment_brain(corrected, affine, mask, spatial_map, stripped=stripped, atlas=atlas, threads=threads)
+    found = replace(found, tissues={name: probability_as_stored(values) for name, values in found.tissues.items()})
     after("structures")
     return Structures(corrected, mask, stripped, spatial_map, found)
 
+
+
+def measure_volumes(
+    tissues: Mapping[str, np.ndarray], labels: np.ndarray, affine: np.ndarray, spatial_map: SpatialMap, *, stripped: bool
+) -> tuple[dict[str, float], list[dict[str, object]]]:
+    """Volumes of tissues, mm³ by name, and a row for each region.
+
+    Parameters
+    ----------
+    tissues, labels : mapping of str to ndarray, ndarray
+        Of a `Segmentation`.
+    affine : ndarray, (4, 4)
+        Voxel index to mm.
+    spatial_map : SpatialMap
+        Its affine and displacement alone are used.
+    stripped : bool
+        The scan came as an extracted brain, which has no intracranial volume: ``eTIV`` is NaN.
+
+    Returns
+    -------
+    dict, list of dict
+        GM, WM, CSF, brain and eTIV; see `volumes.tissue_volumes`, `volumes.intracranial_estimate` and `volumes.region_volumes`.
+    """
+    size = voxel_volume(affine)
+    found = {name: float(value) for name, value in tissue_volumes(tissues, size).items()}
+    found["eTIV"] = np.nan
+    if not stripped:
+        found["eTIV"] = intracranial_estimate(load_atlas().inside(), local_volume_change(spatial_map), spatial_map.affine)
+    return found, region_volumes(labels, size, read_regions())

@@ -95,12 +95,22 @@ def _affine(matrix: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
     return "AffineTransform", np.zeros(3), np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
 
 
+def rounded_field(vectors: np.ndarray) -> np.ndarray:
+    """A displacement field rounded to 2⁻¹⁰ mm, float32, as it is written.
+
+    Examples
+    --------
+    >>> rounded_field(np.array([0.3], dtype=np.float32))[0] == 307 / 1024
+    np.True_
+    """
+    return np.rint(vectors * np.float32(1024)) / np.float32(1024)
+
+
 def _field(vectors: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
     shape = np.array(WARP_GRID.shape, dtype=float)
     origin = _LPS * np.array(WARP_GRID.origin_mm)
     fixed = np.concatenate([shape, origin, [WARP_GRID.voxel_mm] * 3, np.diag(_LPS).ravel()])
-    rounded = np.rint(vectors * np.float32(1024)) / np.float32(1024)
-    parameters = np.transpose(rounded * _LPS.astype(np.float32), (2, 1, 0, 3)).ravel()
+    parameters = np.transpose(rounded_field(vectors) * _LPS.astype(np.float32), (2, 1, 0, 3)).ravel()
     return "DisplacementFieldTransform", fixed, parameters.astype(np.float32)
 
 

@@ -43,14 +43,16 @@ def save_scaled(data: np.ndarray, affine: np.ndarray, path: str | Path, *, dtype
     """
     import nibabel as nib
 
-    steps = np.iinfo(dtype).max
-    image = nib.Nifti1Image(np.rint(np.clip(data / top, 0, 1) * steps).astype(dtype), affine)
+    from brainage_bids.imaging.stored import to_steps
+
+    integers, slope = to_steps(data, top, dtype)
+    image = nib.Nifti1Image(integers, affine)
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
-    image.header.set_slope_inter(top / steps, 0)
+    image.header.set_slope_inter(slope, 0)
     with open(path, "wb") as file:
-        file.write(_bytes_with_slope(image, top / steps))
+        file.write(_bytes_with_slope(image, slope))
     return str(Path(path).absolute())
 
 

@@ -25,21 +25,15 @@ class Volumes(SimpleInterface):
     input_spec, output_spec = VolumesInputSpec, VolumesOutputSpec
 
     def _run_interface(self, runtime):
-        from brainage_bids.imaging.atlas import load_atlas
-        from brainage_bids.imaging.grids import voxel_volume
-        from brainage_bids.imaging.normalise import local_volume_change
+        from brainage_bids.imaging.pipeline import measure_volumes
         from brainage_bids.imaging.transforms import read_forward
-        from brainage_bids.imaging.volumes import intracranial_estimate, read_regions, region_volumes, tissue_volumes
         from brainage_bids.interfaces.images import load, load_probability
 
         maps = {tissue: load_probability(getattr(self.inputs, f"probseg_{tissue}")) for tissue in ("GM", "WM", "CSF")}
-        size = voxel_volume(maps["GM"][1])
-        self._results["tissues"] = {k: float(v) for k, v in tissue_volumes({k: v[0] for k, v in maps.items()}, size).items()}
-        self._results["tissues"]["eTIV"] = float("nan")
-        if not self.inputs.stripped:
-            way = read_forward(self.inputs.forward)
-            self._results["tissues"]["eTIV"] = intracranial_estimate(load_atlas().inside(), local_volume_change(way), way.affine)
-        self._results["regions"] = region_volumes(load(self.inputs.aseg)[0], size, read_regions())
+        labels, affine = load(self.inputs.aseg)[0], maps["GM"][1]
+        tissues = {tissue: values for tissue, (values, _) in maps.items()}
+        found = measure_volumes(tissues, labels, affine, read_forward(self.inputs.forward), stripped=self.inputs.stripped)
+        self._results["tissues"], self._results["regions"] = found
         return runtime
 
 

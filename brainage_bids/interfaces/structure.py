@@ -79,13 +79,14 @@ class CorrectBias(SimpleInterface):
         import numpy as np
 
         from brainage_bids.imaging.pipeline import without_bias
+        from brainage_bids.imaging.stored import top_of_scan
         from brainage_bids.interfaces.images import load, save_scaled
 
         data, affine = load(self.inputs.in_file)
         mask = load(self.inputs.mask_file)[0] > 0
         data = without_bias(data, affine, mask, self.inputs.effort)
-        top = max(float(np.percentile(data[mask], 99.9)) * 3, float(np.percentile(data[::2, ::2, ::2], 99.9)))
-        self._results["out_file"] = save_scaled(data, affine, f"{runtime.cwd}/corrected.nii", dtype=np.int16, top=top)
+        path = f"{runtime.cwd}/corrected.nii"
+        self._results["out_file"] = save_scaled(data, affine, path, dtype=np.int16, top=top_of_scan(data, mask))
         return runtime
 
 

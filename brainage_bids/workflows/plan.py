@@ -23,11 +23,14 @@ class Plan:
         The scratch folder of this participant.
     precomputed : mapping
         Stem of a session to the preprocessing of another app that it starts from.
+    one_process : bool
+        No second process is started, whatever there is to do: a program that calls this one may not stand being imported again.
     """
 
     settings: Settings
     work_dir: Path
     precomputed: Mapping[str, Reused] = field(default_factory=dict)
+    one_process: bool = False
 
     @property
     def bids_dir(self) -> Path:
@@ -47,7 +50,7 @@ class Plan:
     @property
     def helped(self) -> bool:
         """Whether a second process may be started, which needs a core and memory."""
-        return self.threads > 1 and not self.settings.mem_mb
+        return self.threads > 1 and not self.settings.mem_mb and not self.one_process
 
     def precomputed_files(self, session: Session) -> dict[str, Path]:
         """Files of another app for a session, by name; empty if there are none."""

@@ -157,17 +157,18 @@ def write_ages(asked: Sequence[Asked], models: Collection[str], session: Session
 
     entries = read_entries(TABLE, plan.out_dir, session)
     said = [one for one in asked if one.folder.card.name in entries]
-    rows = estimate_rows(session, [_with_phenotype(one, entries[one.folder.card.name], session, plan) for one in said])
+    rows = estimate_rows(session, [kept_estimate(one, session, plan) for one in said])
     kept = {name: entry for name, entry in entries.items() if name in models}
     sink_table(rows, TABLE.path(plan.out_dir, session), COLUMNS, sidecar={**ABOUT, ENTRIES: kept})
     discard_outputs(session, plan.out_dir, models)
     LOGGER.info("%s: brain age written", session.stem)
 
 
-def _with_phenotype(asked: Asked, entry: dict, session: Session, plan: Plan) -> AgeEstimate:
-    """A prediction that is kept, with all flags."""
+def kept_estimate(asked: Asked, session: Session, plan: Plan) -> AgeEstimate:
+    """The prediction of a model that is kept, with all flags."""
     from brainage_bids.models.predict import age_flags
 
+    entry = read_entries(TABLE, plan.out_dir, session)[asked.folder.card.name]
     found = AgeEstimate(**{name: value for name, value in entry.items() if name in AgeEstimate.__dataclass_fields__})
     raised = {*quality_flags(session, plan.out_dir, asked.modalities), *found.flags}
     if found.brain_age is not None:

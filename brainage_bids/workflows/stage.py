@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -148,6 +148,18 @@ def those_that_need(name: str, stages: Iterable[Stage]) -> list[Stage]:
             reached.add(stage.name)
             found.append(stage)
     return found
+
+
+def with_needs(names: Collection[str], stages: Iterable[Stage]) -> list[Stage]:
+    """Of some stages those of these names, and all that they need."""
+    known = {stage.name: stage for stage in stages}
+    wanted, asked = set(), list(names)
+    while asked:
+        name = asked.pop()
+        if name not in wanted:
+            wanted.add(name)
+            asked += needed_stages(known[name])
+    return [stage for stage in known.values() if stage.name in wanted]
 
 
 def fingerprint(stage: Stage, settings: object, needs: Mapping[str, str | None]) -> str:

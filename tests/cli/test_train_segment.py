@@ -8,7 +8,6 @@ import pytest
 
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.tables import read_tsv
-from brainage_bids.cli.run import with_models
 from brainage_bids.cli.train import main
 from brainage_bids.imaging.atlas import load_atlas
 from brainage_bids.imaging.grids import resample
@@ -25,6 +24,7 @@ from brainage_bids.records import BadConfiguration, Session
 from brainage_bids.settings import Settings
 from brainage_bids.workflows.plan import Plan
 from brainage_bids.workflows.predict import model_stages
+from brainage_bids.workflows.run_models import with_models
 
 SHAPE = (23, 27, 23)
 AFFINE = np.array([[8, 0, 0, -90], [0, 8, 0, -126], [0, 0, 8, -72], [0, 0, 0, 1.0]])

@@ -22,6 +22,7 @@ from brainage_bids.workflows.stage import (
     read_entries,
     stored_fingerprint,
     those_that_need,
+    with_needs,
     write_entries,
 )
 
@@ -64,6 +65,12 @@ def test_stages_come_after_those_they_need_and_else_as_they_are_given():
 def test_tables_that_cannot_be_are_refused(stages, words):
     with pytest.raises(ValueError, match=words):
         in_order(stages)
+
+
+def test_some_stages_go_with_all_that_they_need():
+    table = [stage("a"), stage("b", ["a", "scan:T1w"]), stage("c", ["b?"]), stage("d", ["a|e"]), stage("e"), stage("f", ["c"])]
+    assert names(with_needs({"c", "d"}, table)) == ["a", "b", "c", "d", "e"]
+    assert with_needs((), table) == []
 
 
 def test_who_needs_a_stage_directly_or_not():

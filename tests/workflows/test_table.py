@@ -36,10 +36,10 @@ CHANGES = {
     "flags": (lambda s: s.change(flags=("age_censored",)), ["ages"]),
     "sex": (lambda s: s.change(sex="M"), []),
     "site": (lambda s: s.change(site="elsewhere"), []),
-    "row of the quality table": (lambda s: s.changes.update(quality={"revision": 2}), ["quality", "ages"]),
-    "row of the volumes": (lambda s: s.changes.update(volumes={"revision": 2}), ["volumes", "quality", *MODEL]),
-    "figures": (lambda s: s.changes.update(figures={"revision": 2}), ["figures"]),
-    "arrays": (lambda s: s.changes.update(arrays={"revision": 2}), ["arrays"]),
+    "row of the quality table": (lambda s: s.changes.update(quality={"revision": "raised"}), ["quality", "ages"]),
+    "row of the volumes": (lambda s: s.changes.update(volumes={"revision": "raised"}), ["volumes", "quality", *MODEL]),
+    "figures": (lambda s: s.changes.update(figures={"revision": "raised"}), ["figures"]),
+    "arrays": (lambda s: s.changes.update(arrays={"revision": "raised"}), ["arrays"]),
     "model": (lambda s: s.changes.update({"model-volumes": {"revision": "another card"}}), ["model-volumes", "ages"]),
     "file moved": (lambda s: s.session.scans["T1w"].path.rename(s.plan.bids_dir / "moved.nii") and moved(s), []),
 }
@@ -173,10 +173,10 @@ def test_a_stage_is_added_as_data(skeleton):
     assert skeleton.run() == []
     toy(skeleton, revision=2)
     assert skeleton.run() == ["relevance"] and skeleton.run() == []
-    skeleton.changes["template"] = {"revision": 2}
+    skeleton.changes["template"] = {"revision": "raised"}
     assert skeleton.run() == ["template", "figures", "relevance"]
     skeleton.failing["model-volumes"] = UnusableInput("no age")
-    skeleton.changes["model-volumes"] = {"revision": 2}
+    skeleton.changes["model-volumes"] = {"revision": "raised"}
     assert skeleton.run() == ["model-volumes"] and not skeleton.path("figures", desc="toy").exists()
 
 
@@ -217,7 +217,7 @@ def test_another_model_is_predicted_alone(skeleton, monkeypatch, tmp_path):
 def test_a_model_is_asked_again_when_its_own_images_change(skeleton, monkeypatch, tmp_path, revised, expected):
     models(monkeypatch, tmp_path, one=["modulated_GM"], two=["packed_mni_T1w"], three=[])
     skeleton.run()
-    skeleton.changes[revised] = {"revision": 2}
+    skeleton.changes[revised] = {"revision": "raised"}
     assert skeleton.run() == expected
 
 
