@@ -9,11 +9,12 @@ Values between them (deep grey nuclei, lesions, skull) are of a plausible order 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from brainage_bids.modalities import MODALITIES, by_words, words_of
 from brainage_bids.phantoms.people import Sequence
 
 ECHO_SPACING_S, ECHOES = 0.0065, 160
@@ -164,17 +165,22 @@ def swi(tissue: Tissue, sequence: Sequence, field_t: float) -> float:
 
 
 def signal(modality: str, tissue: Tissue, sequence: Sequence, field_t: float) -> float:
-    """Magnitude of the signal of a tissue in a modality: T1w (MPRAGE; gradient echo without an inversion time), FLAIR or SWI.
+    """Magnitude of the signal of a tissue in a modality, by the equation that its row of `modalities.MODALITIES` names.
 
     Raises
     ------
     ValueError
         For another modality.
     """
-    if modality == "T1w":
-        return abs(mprage(tissue, sequence) if sequence.ti else gradient_echo(tissue, sequence))
-    if modality == "FLAIR":
-        return abs(flair(tissue, sequence))
-    if modality == "SWI":
-        return swi(tissue, sequence, field_t)
-    raise ValueError(f"{modality} is no modality of the phantoms; choose T1w, FLAIR or SWI")
+    rows = by_words()
+    if modality not in rows:
+        raise ValueError(f"{modality} is no modality of the phantoms; choose {words_of(tuple(MODALITIES), ' or ')}")
+    return abs(EQUATIONS[rows[modality].simulated.equation](tissue, sequence, field_t))
+
+
+EQUATIONS: Mapping[str, Callable[[Tissue, Sequence, float], float]] = {
+    "inversion": lambda tissue, sequence, _: (mprage if sequence.ti else gradient_echo)(tissue, sequence),
+    "flair": lambda tissue, sequence, _: flair(tissue, sequence),
+    "swi": swi,
+}
+"""Signal of a tissue by a sequence at a field strength (tesla); ``inversion`` is MPRAGE, or a gradient echo without an inversion time."""

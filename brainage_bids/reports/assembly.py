@@ -14,6 +14,7 @@ from pathlib import Path
 from nireports.assembler.report import Report, SubReport
 from nireports.assembler.reportlet import Reportlet
 
+from brainage_bids.modalities import COREGISTERED, MODALITIES
 from brainage_bids.reports.pieces import Piece, anchor
 
 
@@ -64,10 +65,27 @@ class PieceReport(Report):
         """Make the sections the specification asks for; empty ones are left out."""
         pieces: PieceIndex = config["metadata"]["index"]
         for section in config["sections"]:
+            section = section | {"reportlets": each_modality(section["reportlets"])}
             sessions = pieces.sessions if section.get("ordering") == "session" else []
             found = [piece for session in sessions or [None] for piece in _reportlets(pieces, section, session)]
             if found:
                 self.sections.append(SubReport(section["name"], bool(sessions), found, section.get("title")))
+
+
+def each_modality(reportlets: Sequence[dict]) -> list[dict]:
+    """Reportlets with those that name ``{key}`` repeated for every modality that is registered to the T1w, one modality after the other.
+
+    >>> [one["bids"]["desc"] for one in each_modality([{"bids": {"desc": "scan"}}, {"bids": {"desc": "{key}"}}])][:3]
+    ['scan', 'flair', 'swi']
+    """
+    fixed = [one for one in reportlets if "{key}" not in one["bids"]["desc"]]
+    repeated = [one for one in reportlets if "{key}" in one["bids"]["desc"]]
+    for modality in COREGISTERED:
+        named = {"key": MODALITIES[modality].key, "words": MODALITIES[modality].words}
+        for one in repeated:
+            texts = {name: text.format(**named) for name, text in one.items() if name != "bids"}
+            fixed.append(texts | {"bids": {"desc": one["bids"]["desc"].format(**named)}})
+    return fixed
 
 
 def _reportlets(pieces: PieceIndex, section: dict, session: int | None) -> list[Reportlet]:
