@@ -162,7 +162,7 @@ _ROWS = (
         scale="mode",
         white=110.0,
         fluid=None,
-        simulated=Simulated(1, "inversion", Times(2.3, 0.003, 0.9, 9.0), Times(2.4, 0.0035, 1.0, 8.0), False, True, 0.85, 3.5, 1.0),
+        simulated=Simulated(1, "mprage", Times(2.3, 0.003, 0.9, 9.0), Times(2.4, 0.0035, 1.0, 8.0), False, True, 0.85, 3.5, 1.0),
     ),
     Modality(
         suffix="FLAIR",
@@ -180,7 +180,9 @@ _ROWS = (
             "Fluid is about as bright as white matter, which it is not in a FLAIR; is it one?",
             "A FLAIR nulls fluid: four real ones reach 0.20 to 0.32; in T2w and SWI fluid is brighter than white matter.",
         ),
-        simulated=Simulated(2, "flair", Times(5.0, 0.120, None, 90.0), Times(9.0, 0.110, None, 90.0), True, True, 0.75, 4.5, 1.5),
+        simulated=Simulated(
+            2, "inversion recovery", Times(5.0, 0.120, None, 90.0), Times(9.0, 0.110, None, 90.0), True, True, 0.75, 4.5, 1.5
+        ),
     ),
     Modality(
         suffix="swi",
@@ -198,7 +200,27 @@ _ROWS = (
         scale="median",
         white=110.0,
         fluid=None,
-        simulated=Simulated(3, "swi", Times(0.028, 0.020, 0.0, 15.0), Times(0.049, 0.040, 0.0, 15.0), False, True, 0.70, 5.0, 2.0),
+        simulated=Simulated(
+            3, "susceptibility", Times(0.028, 0.020, 0.0, 15.0), Times(0.049, 0.040, 0.0, 15.0), False, True, 0.70, 5.0, 2.0
+        ),
+    ),
+    Modality(
+        suffix="T2w",
+        words="T2w",
+        sources=(Source(("T2w",)),),
+        folders=("anat",),
+        in_bids=True,
+        registered=True,
+        scale="median",
+        white=55.0,
+        fluid=Fluid(
+            1.5,
+            None,
+            "fluid_not_bright",
+            "Fluid is hardly brighter than white matter, which it is in a T2w; is it one?",
+            "The spin-echo equation gives 2.7 to 5.8 at ordinary times; a T1w and a FLAIR stay below 0.5. No real T2w was seen.",
+        ),
+        simulated=Simulated(4, "spin echo", Times(3.2, 0.100, 0.0, 90.0), Times(5.0, 0.100, 0.0, 90.0), True, False, 0.75, 4.5, 1.5),
     ),
 )
 """The modalities, the T1w first."""

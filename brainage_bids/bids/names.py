@@ -55,7 +55,6 @@ def io_spec() -> dict:
     rows = MODALITIES.values()
     spec["queries"] = {row.suffix: row.query for row in rows}
     spec["filter_keys"] = {row.key: row.suffix for row in rows}
-    spec["filter_keys_without_use"] = [key for key in spec["filter_keys_without_use"] if key not in spec["filter_keys"]]
     spec["folders"] = list(dict.fromkeys(folder for row in rows for folder in row.folders))
     spec["values"] |= {"modality": list(COREGISTERED), "image": list(MODALITIES)}
     beyond = [row.suffix for row in rows if not row.in_bids]

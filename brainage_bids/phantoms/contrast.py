@@ -1,4 +1,4 @@
-"""Signals of tissues: relaxation times by field strength, and the equations of MPRAGE, FLAIR and gradient echo.
+"""Signals of tissues: relaxation times by field strength, and the equations of MPRAGE, FLAIR, spin and gradient echo.
 
 Sources of the tissue table: T1 of white and grey matter and fluid Rooney et al. 2007 (doi:10.1002/mrm.21122) and Wansapura et al. 1999
 (doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L), T2 Stanisz et al. 2005 (doi:10.1002/mrm.20605) and Wansapura 1999, T2*
@@ -137,6 +137,18 @@ def flair(tissue: Tissue, sequence: Sequence) -> float:
     return tissue.density * recovered * math.exp(-sequence.te / tissue.t2)
 
 
+def spin_echo(tissue: Tissue, sequence: Sequence) -> float:
+    """Signal of a spin echo, ρ (1 − exp(−TR/T1)) exp(−TE/T2).
+
+    Fluid over white matter in a T2w at 3 tesla:
+
+    >>> fluid, white = (spin_echo(TISSUES[name][1], Sequence(3.2, 0.1, 0.0, 90.0, (1, 1, 1))) for name in ("fluid", "white"))
+    >>> round(fluid / white, 2)
+    3.09
+    """
+    return tissue.density * (1 - math.exp(-sequence.tr / tissue.t1)) * math.exp(-sequence.te / tissue.t2)
+
+
 def gradient_echo(tissue: Tissue, sequence: Sequence) -> float:
     """Signal of a spoiled gradient echo, ρ sin α (1 − E1) / (1 − cos α E1) exp(−TE/T2*).
 
@@ -179,8 +191,9 @@ def signal(modality: str, tissue: Tissue, sequence: Sequence, field_t: float) ->
 
 
 EQUATIONS: Mapping[str, Callable[[Tissue, Sequence, float], float]] = {
-    "inversion": lambda tissue, sequence, _: (mprage if sequence.ti else gradient_echo)(tissue, sequence),
-    "flair": lambda tissue, sequence, _: flair(tissue, sequence),
-    "swi": swi,
+    "mprage": lambda tissue, sequence, _: (mprage if sequence.ti else gradient_echo)(tissue, sequence),
+    "inversion recovery": lambda tissue, sequence, _: flair(tissue, sequence),
+    "spin echo": lambda tissue, sequence, _: spin_echo(tissue, sequence),
+    "susceptibility": swi,
 }
-"""Signal of a tissue by a sequence at a field strength (tesla); ``inversion`` is MPRAGE, or a gradient echo without an inversion time."""
+"""Signal of a tissue by a sequence at a field strength (tesla); ``mprage`` without an inversion time is a gradient echo."""
