@@ -156,15 +156,15 @@ def test_it_has_a_section_and_methods(row):
     ]  # fmt: skip
     assert f"the brain of the {row.words}:" in found[f"{row.key}picture"]["description"]
     text = write_methods(OTHER_STEPS, others=[row.suffix]).markdown
-    assert f"{row.words} were registered" in text and f"the {row.scale} of white matter was set to {row.white:g}." in text
+    assert f"{row.words} images were registered" in text and f"the {row.scale} of white matter was set to {row.white:g}." in text
     assert not any(f"{MODALITIES[other].words} " in text for other in COREGISTERED if other != row.suffix)
 
 
 def test_methods_of_several_name_each_scale():
     text = write_methods(OTHER_STEPS, others=["FLAIR", "swi"]).markdown
-    assert "FLAIR and SWI were registered" in text and "the median of white matter was set to 110." in text
+    assert "FLAIR and SWI images were registered" in text and "the median of white matter was set to 110." in text
     text = write_methods(OTHER_STEPS).markdown
-    assert "FLAIR, SWI and T2w were registered" in text
+    assert "FLAIR, SWI and T2w images were registered" in text
     assert "the median of white matter was set to 110 (FLAIR and SWI); the median of white matter was set to 55 (T2w)." in text
 
 

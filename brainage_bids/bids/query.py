@@ -39,7 +39,7 @@ def collect(
     derivatives: Mapping[str, Path] | None = None,
     columns: Sequence[str] = (),
 ) -> Inventory:
-    """Find the sessions to process, with one T1w each and the FLAIR and SWI they have, looking into the folders of those asked for alone.
+    """Find the sessions to process, with one T1w each and the images beside it, looking into the folders of those asked for alone.
 
     Parameters
     ----------

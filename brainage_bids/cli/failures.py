@@ -13,7 +13,7 @@ from brainage_bids.records import Failure
 
 
 def failure_path(out_dir: Path, participant_id: str, session_id: str | None, modality: str | None = None) -> Path:
-    """Where the record of a session, of its FLAIR or SWI alone, or of a person as a whole, lies."""
+    """Where the record of a session, of an image beside its T1w alone, or of a person as a whole, lies."""
     return out_dir / "logs" / "failures" / ("_".join(filter(None, (participant_id, session_id, modality))) + ".json")
 
 

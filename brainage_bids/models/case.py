@@ -65,7 +65,7 @@ class Case:
         Raises
         ------
         UnusableInput
-            If the file does not fulfil the contract; `Withheld` if a FLAIR or SWI is not there, or a brain is larger than its box.
+            If the file does not fulfil the contract; `Withheld` if an image beside the T1w is not there, or a brain is larger than its box.
         """
         return self.boxed(need).data
 
@@ -98,7 +98,7 @@ class Case:
         return parts.get(need.output)
 
     def has(self, need: Need) -> bool:
-        """Whether a session has what is not there for everybody: a FLAIR or SWI, values of a table, a member's answer."""
+        """Whether a session has what is not there for everybody: an image beside the T1w, values of a table, a member's answer."""
         if isinstance(need, ImageNeed):
             return need.modality not in COREGISTERED or self.file_of(need.contract).is_file()
         if isinstance(need, TableNeed):

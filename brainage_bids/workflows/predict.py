@@ -131,7 +131,7 @@ def predict(asked: Asked, session: Session, plan: Plan) -> None:
     BadConfiguration
         If the model is damaged, or does not fit.
     UnusableInput
-        If it gives no number for this person. One that looks at a FLAIR or SWI that is not there says so by a flag.
+        If it gives no number for this person. One that looks at an image that is not there says so by a flag.
     """
     from brainage_bids.models.case import session_case
     from brainage_bids.models.predict import estimate_of
@@ -179,7 +179,7 @@ def _with_phenotype(asked: Asked, entry: dict, session: Session, plan: Plan) -> 
 def quality_flags(session: Session, out_dir: Path, modalities: Collection[str] = ()) -> tuple[str, ...]:
     """Flags of the phenotype, of the scan's header and of the quality tables, in the order of ``records.FLAGS``.
 
-    The T1w's count always, as all goes through its mask and registration; those of a FLAIR or SWI if it is among `modalities`.
+    The T1w's count always, as all goes through its mask and registration; those of another image if it is among `modalities`.
     """
     from brainage_bids.bids.tables import read_tsv
 
