@@ -138,7 +138,7 @@ def test_records_of_modalities_stand_beside_each_other_and_are_forgotten(tmp_pat
 
     lost = [Failure("sub-1", None, f"{modality}: read", f"{modality} is lost", modality=modality) for modality in COREGISTERED]
     write_failures(tmp_path, lost)
-    assert read_messages(tmp_path, "sub-1", [None]) == ["FLAIR is lost", "swi is lost"]
+    assert read_messages(tmp_path, "sub-1", [None]) == ["FLAIR is lost", "swi is lost", "T2w is lost"]
     forget_failures(tmp_path, "sub-1", [None])
     assert read_messages(tmp_path, "sub-1", [None]) == []
 
