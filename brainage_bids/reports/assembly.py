@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from nireports.assembler.report import Report, SubReport
@@ -78,14 +79,18 @@ def each_modality(reportlets: Sequence[dict]) -> list[dict]:
     >>> [one["bids"]["desc"] for one in each_modality([{"bids": {"desc": "scan"}}, {"bids": {"desc": "{key}"}}])][:3]
     ['scan', 'flair', 'swi']
     """
-    fixed = [one for one in reportlets if "{key}" not in one["bids"]["desc"]]
-    repeated = [one for one in reportlets if "{key}" in one["bids"]["desc"]]
-    for modality in COREGISTERED:
-        named = {"key": MODALITIES[modality].key, "words": MODALITIES[modality].words}
-        for one in repeated:
-            texts = {name: text.format(**named) for name, text in one.items() if name != "bids"}
-            fixed.append(texts | {"bids": {"desc": one["bids"]["desc"].format(**named)}})
-    return fixed
+    out = []
+    for is_repeated, group in groupby(reportlets, lambda one: "{key}" in one["bids"]["desc"]):
+        together = list(group)
+        if not is_repeated:
+            out += together
+            continue
+        for row in (MODALITIES[modality] for modality in COREGISTERED):
+            named = {"key": row.key, "words": row.words}
+            for one in together:
+                texts = {name: text.format(**named) for name, text in one.items() if name != "bids"}
+                out.append(texts | {"bids": {"desc": one["bids"]["desc"].format(**named)}})
+    return out
 
 
 def _reportlets(pieces: PieceIndex, section: dict, session: int | None) -> list[Reportlet]:
