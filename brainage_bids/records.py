@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-SPACE = "MNI152NLin2009aSym"
+from brainage_bids.modalities import COREGISTERED, MODALITIES
 
-OTHER_MODALITIES = ("FLAIR", "swi")
-"""What is processed beside the T1w; the names are the suffixes of the outputs."""
+SPACE = "MNI152NLin2009aSym"
 
 FLAGS: Mapping[str, str] = {
     # about the phenotype
@@ -37,15 +36,16 @@ FLAGS: Mapping[str, str] = {
     "poor_registration": "The alignment to the template is poor; maps and age may be wrong.",
     "folded_warp": "The non-linear warp folds space in places.",
     "header_repaired": "The image header was invalid and was repaired; left and right may be uncertain.",
-    # about a FLAIR or SWI; these stand in its own quality table
+    # about an image that is registered to the T1w; these stand in its own quality table
     "poor_coregistration": "The image could not be aligned to the T1w of the session, so it is not used; is it of the same head?",
-    "fluid_not_suppressed": "Fluid is about as bright as white matter, which it is not in a FLAIR; is it one?",
+    **{row.fluid.flag: row.fluid.meaning for row in MODALITIES.values() if row.fluid},
     "thick_slices": "The slices are thicker than 5.5 mm; small lesions and structures are missed.",
     "intensities_clipped": "More than 0.001 % of the brain is brighter than the packed arrays can hold and was clipped.",
     # about the model
     "input_mismatch": "The preprocessing differs from the one the model was trained on.",
     "modality_missing": (
-        "A FLAIR, SWI or value of a table that the model looks at is not there, or could not be used, so this model gives no age."
+        f"A {', '.join(MODALITIES[suffix].words for suffix in COREGISTERED)} or value of a table that the model looks at is not there, "
+        "or could not be used, so this model gives no age."
     ),
     "brain_beyond_box": "The brain is larger than the box of the model's training brains and is not cut, so this model gives no age.",
 }
@@ -81,7 +81,7 @@ class Scan:
     path : Path
         Absolute path of the image.
     modality : str
-        ``"T1w"``, ``"FLAIR"`` or ``"swi"``; later ``"cbv"``.
+        A suffix of ``modalities.MODALITIES``.
     entities : Mapping[str, str]
         BIDS entities of the name, by long name (``subject``, ``session``, ``acquisition``…).
     reason : str
@@ -156,4 +156,4 @@ class Failure:
     stage: str  # "read", "conform", "brain mask", "FLAIR: rigid", …
     message: str  # one sentence: what, which file, what to do
     detail: str = ""  # traceback, for the log
-    modality: str | None = None  # "FLAIR" or "swi" where that alone is missing; the T1w and its brain age are complete
+    modality: str | None = None  # "FLAIR", "swi" … where that alone is missing; the T1w and its brain age are complete

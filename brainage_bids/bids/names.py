@@ -11,6 +11,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from brainage_bids.modalities import COREGISTERED, MODALITIES
+
 LABEL = re.compile(r"[A-Za-z0-9+]+")
 LONG_ENTITIES: Mapping[str, str] = {
     "sub": "subject", "ses": "session", "acq": "acquisition", "ce": "ceagent", "rec": "reconstruction", "dir": "direction",
@@ -44,8 +46,21 @@ class Derivative:
 
 @lru_cache(maxsize=1)
 def io_spec() -> dict:
-    """Return the name table, ``data/io_spec.json``."""
-    return json.loads(files("brainage_bids").joinpath("data", "io_spec.json").read_text(encoding="utf-8"))
+    """Return the name table: ``data/io_spec.json``, with what follows from `modalities.MODALITIES`.
+
+    ``queries`` and ``filter_keys`` find raw files in ``folders``; the entities ``modality`` (registered to the T1w) and ``image`` have
+    the suffixes as ``values``; ``bidsignore`` has a line for each suffix beyond BIDS.
+    """
+    spec = json.loads(files("brainage_bids").joinpath("data", "io_spec.json").read_text(encoding="utf-8"))
+    rows = MODALITIES.values()
+    spec["queries"] = {row.suffix: row.query for row in rows}
+    spec["filter_keys"] = {row.key: row.suffix for row in rows}
+    spec["folders"] = list(dict.fromkeys(folder for row in rows for folder in row.folders))
+    spec["values"] |= {"modality": list(COREGISTERED), "image": list(MODALITIES)}
+    beyond = [row.suffix for row in rows if not row.in_bids]
+    lines = [[line.format(beyond_bids=suffix) for suffix in beyond] if "{" in line else [line] for line in spec["bidsignore"]]
+    spec["bidsignore"] = [line for group in lines for line in group]
+    return spec
 
 
 def with_prefix(label: str, prefix: str) -> str:

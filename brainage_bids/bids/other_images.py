@@ -1,7 +1,7 @@
-"""Which images of a session can stand for its FLAIR or its SWI, and in which order.
+"""Which images of a session can be a modality, and in which order.
 
-SWI is not in BIDS yet (BEP004), so files of several names hold it. The order: ``swi``, ``SWI``, ``T2starw`` whose ``acq-`` names it,
-any other ``T2starw``, and the first echo of a gradient echo (``GRE``, ``MEGRE``); of one kind, files in ``anat/`` come first.
+SWI is not in BIDS yet (BEP004), so files of several names hold it, in the order of its `sources`; of a gradient echo the first echo is
+taken, and of one kind, files in ``anat/`` come first.
 Projections, phase, real and imaginary parts and susceptibility maps are never taken.
 """
 
@@ -12,12 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
-
-KINDS = ("swi", "SWI", "T2starw with acq-swi", "T2starw", "GRE", "MEGRE")
-"""What can stand for the SWI of a session, the best first; the last two share a place."""
-STAND_IN = KINDS.index("GRE")
-"""From this kind on a warning is due."""
-WARNING = "a plain gradient echo stands in for SWI"
+from brainage_bids.modalities import Modality, Source
 
 _MAGNITUDE = ("mag", "magnitude")
 _NEVER = re.compile(r"min_?ip|mip|phase|pha|real|imag|imaginary|chi_?map|qsm|swim", re.IGNORECASE)
@@ -52,30 +47,35 @@ def why_never(path: Path, metadata: Mapping[str, object]) -> str:
     return f"it is no magnitude image (ImageType {', '.join(sorted(told))})" if told else ""
 
 
-def swi_rank(path: Path) -> tuple[int, int, int]:
-    """Place of an image among those that can stand for the SWI: kind, folder, echo; the smallest is taken.
+def source_rank(path: Path, modality: Modality) -> tuple[int, int, int]:
+    """Place of an image among those that can be a modality: source, folder, echo; the smallest is taken.
 
-    >>> swi_rank(Path("anat/sub-1_acq-swi_T2starw.nii")), swi_rank(Path("swi/sub-1_echo-2_GRE.nii"))
-    ((2, 0, 1), (4, 1, 2))
+    >>> from brainage_bids.modalities import MODALITIES
+    >>> [source_rank(Path(name), MODALITIES["swi"]) for name in ("anat/sub-1_acq-swi_T2starw.nii", "swi/sub-1_echo-2_GRE.nii")]
+    [(2, 0, 1), (4, 1, 2)]
     """
     name = parse_name(path.name) or BIDSName({}, "", "")
-    kind = {"swi": 0, "SWI": 1, "T2starw": 3, "GRE": STAND_IN, "MEGRE": STAND_IN}.get(name.suffix, len(KINDS))
-    if name.suffix == "T2starw" and "swi" in name.entities.get("acq", "").lower():
-        kind = 2
     echo = name.entities.get("echo", "1")
-    return kind, int(path.parent.name != "anat"), int(echo) if echo.isascii() and echo.isdigit() else 1
+    place = next((place for place, source in enumerate(modality.sources) if _is_of(name, source)), len(modality.sources))
+    return place, int(path.parent.name != modality.folders[0]), int(echo) if echo.isascii() and echo.isdigit() else 1
 
 
-def kind_words(path: Path) -> str:
-    """The kind of an image in words, with a warning where it only stands in for SWI.
+def kind_words(path: Path, modality: Modality) -> str:
+    """The kind of an image in words, with a warning where it only stands in for the modality.
 
-    >>> kind_words(Path("anat/sub-1_echo-1_MEGRE.nii"))
+    >>> from brainage_bids.modalities import MODALITIES
+    >>> kind_words(Path("anat/sub-1_echo-1_MEGRE.nii"), MODALITIES["swi"])
     'MEGRE; a plain gradient echo stands in for SWI'
     """
-    rank = swi_rank(path)[0]
     name = parse_name(path.name)
     suffix = name.suffix if name else path.name
-    return f"{suffix}; {WARNING}" if rank >= STAND_IN else KINDS[rank]
+    source = next((source for source in modality.sources if name and _is_of(name, source)), Source((suffix,)))
+    named = f"{suffix} with acq-{source.acquisition}" if source.acquisition else suffix
+    return f"{named}; {source.warning}" if source.warning else named
+
+
+def _is_of(name: BIDSName, source: Source) -> bool:
+    return name.suffix in source.suffixes and source.acquisition in name.entities.get("acq", "").lower()
 
 
 def _is_word(label: str, found: re.Match) -> bool:

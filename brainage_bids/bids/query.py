@@ -16,7 +16,8 @@ from brainage_bids.bids.phenotype import Phenotype, load_phenotype
 from brainage_bids.bids.reuse import Reused, find_preprocessed
 from brainage_bids.bids.selection import choose
 from brainage_bids.bids.tables import Inheritance, read_json_object
-from brainage_bids.records import OTHER_MODALITIES, BadDataset, Participant, Scan, Session
+from brainage_bids.modalities import COREGISTERED
+from brainage_bids.records import BadDataset, Participant, Scan, Session
 
 MODALITY = "T1w"
 """Without it a session is not processed."""
@@ -38,7 +39,7 @@ def collect(
     derivatives: Mapping[str, Path] | None = None,
     columns: Sequence[str] = (),
 ) -> Inventory:
-    """Find the sessions to process, with one T1w each and the FLAIR and SWI they have, looking into the folders of those asked for alone.
+    """Find the sessions to process, with one T1w each and the images beside it, looking into the folders of those asked for alone.
 
     Parameters
     ----------
@@ -76,14 +77,14 @@ def collect(
     wanted_sessions = {with_prefix(label, "ses-") for label in session_labels}
     asked = [label for label in present if not named or label in named]
     skipped = [Skipped(label, None, MODALITY, None, f"there is no folder {label}", True) for label in named if label not in present]
-    modalities = (MODALITY, *OTHER_MODALITIES)
+    modalities = (MODALITY, *COREGISTERED)
     images = find_images(bids_dir, asked, modalities, filters, None if database_dir is None else Path(database_dir)) if asked else {}
     inheritance = Inheritance(bids_dir)
     sessions, others = _by_session(inheritance, images.get(MODALITY, ()), MODALITY, wanted_sessions)
     visits = {label: session_folders(bids_dir, label) for label in asked}
     phenotype = load_phenotype(bids_dir, visits, phenotype_files)
     beside: dict[str, _Found] = {}
-    for modality in OTHER_MODALITIES:
+    for modality in COREGISTERED:
         beside[modality], left = _by_session(inheritance, images.get(modality, ()), modality, wanted_sessions)
         others += left
     participants = []

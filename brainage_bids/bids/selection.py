@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainage_bids.bids.names import BIDSName, parse_name
-from brainage_bids.bids.other_images import kind_words, swi_rank
+from brainage_bids.bids.other_images import kind_words, source_rank
 from brainage_bids.files import what_is
+from brainage_bids.modalities import MODALITIES, Modality
 from brainage_bids.records import UnusableInput
 
 RULE = (
     "no scout", "plain intensities", "single volume", "widest field of view", "no contrast agent", "combined image", "thinnest slices",
     "normalised reconstruction", "distortion corrected", "highest resolution", "first echo", "last run", "first name",
 )  # fmt: skip
-"""What tells two images of one kind apart, in this order, after a header that can be read and, for SWI, kind and folder."""
+"""What tells two images apart, in this order, after a header that can be read and, of several kinds, kind and folder."""
 WHOLE_HEAD_MM = 120.0
 """A field of view as wide as this along each axis holds a brain; among narrower ones the wider counts, in steps of a centimetre."""
 THICK_SLICES = (2.0, 2.0)
@@ -83,12 +84,12 @@ class Grid:
 def choose(paths: Sequence[Path], modality: str) -> Choice:
     """Choose one image of a session.
 
-    The rule: an image whose header can be read before one whose header cannot; then, for SWI, the kind and the folder
-    (`other_images.swi_rank`); then `RULE`: no scout or localizer; no colours or complex numbers; one volume; a field of view that
-    holds a head, by the header; without contrast agent (``ce-``, unless it says that there is none) before with; an image that
-    combines echoes, chunks, inversions or flip angles before a single one of them; no thick slices; normalised reconstruction
-    (``rec-norm``) before others; corrected for distortion (``DIS3D``; ``ND`` last); smaller voxels before larger; the first
-    echo; the last run; the first name.
+    The rule: an image whose header can be read before one whose header cannot; then, for a modality of several sources (SWI), the
+    kind and the folder (`other_images.source_rank`); then `RULE`: no scout or localizer; no colours or complex numbers; one
+    volume; a field of view that holds a head, by the header; without contrast agent (``ce-``, unless it says that there is none) before
+    with; an image that combines echoes, chunks, inversions or flip angles before a single one of them; no thick slices; normalised
+    reconstruction (``rec-norm``) before others; corrected for distortion (``DIS3D``; ``ND`` last); smaller voxels before larger; the
+    first echo; the last run; the first name.
     The reason is the first of these that tells the choice from the runner-up.
 
     Parameters
@@ -96,7 +97,7 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     paths : sequence of Path
         At least one image with a BIDS name; only headers are read.
     modality : str
-        For the reason.
+        A suffix of `modalities.MODALITIES`.
 
     Returns
     -------
@@ -109,16 +110,16 @@ def choose(paths: Sequence[Path], modality: str) -> Choice:
     """
     if not paths:
         raise ValueError("There is no image to choose from.")
-    swi = modality == "swi"
+    row = MODALITIES[modality]
     if len(paths) == 1:
-        return Choice(paths[0], f"only {modality}{_said(paths[0], swi)}", ())
-    ranked = sorted((_rank(path, swi), path) for path in paths)
+        return Choice(paths[0], f"only {modality}{_said(paths[0], row)}", ())
+    ranked = sorted((_rank(path, row), path) for path in paths)
     best, path = ranked[0]
-    words = ("readable header", *(("best kind", "in anat") if swi else ()), *RULE)
+    words = ("readable header", *(("best kind", "in anat") if len(row.sources) > 1 else ()), *RULE)
 
     def reason(rank: tuple) -> str:
         decisive = next(word for word, one, two in zip(words, best, rank, strict=True) if one != two)
-        return f"{decisive} of {len(paths)} {modality}{_said(path, swi)}"
+        return f"{decisive} of {len(paths)} {modality}{_said(path, row)}"
 
     others = tuple((other, reason(rank)) for rank, other in ranked[1:])
     return Choice(path, others[0][1], others)
@@ -142,14 +143,14 @@ def read_grid(path: Path) -> Grid | None:
     return Grid(shape[:3], voxel, math.prod(shape[3:]), dtype.fields is None and dtype.kind != "c")
 
 
-def _rank(path: Path, swi: bool) -> tuple:
+def _rank(path: Path, modality: Modality) -> tuple:
     name = parse_name(path.name) or BIDSName({}, "", "")
     grid = read_grid(path)
     labels = " ".join(name.entities.get(key, "") for key in ("acq", "rec", "desc"))
     agent = name.entities.get("ce")
     return (
         grid is None,
-        *(swi_rank(path)[:2] if swi else ()),
+        *(source_rank(path, modality)[:2] if len(modality.sources) > 1 else ()),
         bool(_SCOUT.search(labels)),
         grid is not None and not grid.is_plain,
         grid is not None and grid.volumes != 1,
@@ -180,11 +181,11 @@ def _number(label: str | None, absent: int) -> int:
     return int(label) if label is not None and label.isascii() and label.isdigit() else absent
 
 
-def _said(path: Path, swi: bool) -> str:
+def _said(path: Path, modality: Modality) -> str:
     """What is to be known of the image that is taken."""
     name = parse_name(path.name)
     part = _part(name) if name else ""
-    return (f" ({kind_words(path)})" if swi else "") + (f"; {PARTS[part]}" if part else "") + _state(path)
+    return (f" ({kind_words(path, modality)})" if len(modality.sources) > 1 else "") + (f"; {PARTS[part]}" if part else "") + _state(path)
 
 
 def _state(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from brainage_bids.bids.names import derivative_path, io_spec
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.records import FLAGS
 
 
@@ -67,7 +68,7 @@ def image_sidecar(
     sources : iterable of str
         BIDS URIs of the files it was made from; see `bids_uri`.
     skull_stripped : bool, optional
-        Whether the image shows the brain alone; needed for T1w, FLAIR and SWI, where BIDS requires it.
+        Whether the image shows the brain alone; needed for what is scanned, where BIDS requires it.
     extra : mapping, optional
         Further fields.
     **entities : str
@@ -89,12 +90,13 @@ def image_sidecar(
     path = derivative_path(Path(), key, participant_id, session_id, **entities)
     fixed = table["files"][key]
     tissue = table["tissues"].get(entities.get("label", ""), "")
+    white = f"{MODALITIES[entities['image']].white:g}" if "image" in entities else ""
     content = {
-        "Description": fixed["Description"].format_map({"tissue": tissue} | entities),
+        "Description": fixed["Description"].format_map({"tissue": tissue, "white": white} | entities),
         "Sources": list(sources),
         "Type": fixed.get("Type"),
     }
-    if path.name.endswith(("_T1w.nii.gz", "_FLAIR.nii.gz", "_swi.nii.gz")):
+    if path.name.endswith(tuple(f"_{suffix}.nii.gz" for suffix in MODALITIES)):
         if skull_stripped is None:
             raise ValueError(f"The sidecar of {key!r} must say whether the skull is stripped.")
         content["SkullStripped"] = skull_stripped

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from brainage_bids.files import read_json
-from brainage_bids.records import OTHER_MODALITIES, Failure
+from brainage_bids.modalities import COREGISTERED
+from brainage_bids.records import Failure
 
 
 def failure_path(out_dir: Path, participant_id: str, session_id: str | None, modality: str | None = None) -> Path:
-    """Where the record of a session, of its FLAIR or SWI alone, or of a person as a whole, lies."""
+    """Where the record of a session, of an image beside its T1w alone, or of a person as a whole, lies."""
     return out_dir / "logs" / "failures" / ("_".join(filter(None, (participant_id, session_id, modality))) + ".json")
 
 
@@ -31,7 +32,7 @@ def write_failures(out_dir: Path, failures: Iterable[Failure]) -> None:
 def forget_failures(out_dir: Path, participant_id: str, session_ids: Iterable[str | None]) -> None:
     """Remove the records of a person and of the given sessions: they are being processed again."""
     for session_id in {None, *session_ids}:
-        for modality in (None, *OTHER_MODALITIES):
+        for modality in (None, *COREGISTERED):
             failure_path(out_dir, participant_id, session_id, modality).unlink(missing_ok=True)
 
 
@@ -40,7 +41,7 @@ def read_messages(out_dir: Path, participant_id: str, session_ids: Iterable[str 
     paths = (
         failure_path(out_dir, participant_id, session_id, modality)
         for session_id in (None, *filter(None, session_ids))
-        for modality in (None, *OTHER_MODALITIES)
+        for modality in (None, *COREGISTERED)
     )
     contents = [read_json(path) for path in paths if path.exists()]
     return [record["message"] for content in contents for record in (content if isinstance(content, list) else [content])]

@@ -19,7 +19,7 @@ def add_commands(commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--train-n", type=int, required=True, metavar="N", help="how many training people")
     sub.add_argument("--dataset-name", default="not stated", metavar="NAME", help="who they were")
     sub.add_argument("--input", metavar="NAME", help="input of the network (docs/networks.md); default: the published one of its kind")
-    sub.add_argument("--box", nargs=3, type=int, metavar=("X", "Y", "Z"), help="voxels of the box of packed1, packed1flair or packed1swi")
+    sub.add_argument("--box", nargs=3, type=int, metavar=("X", "Y", "Z"), help="voxels of the box of an input packed1…")
     sub.add_argument("--leak", type=float, help="slope of a mrinet's ReLU below zero, or 0 (default: as the file says, else 0.2)")
     sub.add_argument("--first-bin", type=float, metavar="YEARS", help="lower edge of SFCN's first bin (default: 42)")
     sub.add_argument("--bin-width", type=float, metavar="YEARS", help="of SFCN's bins (default: 1)")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from brainage_bids import __version__
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.settings import ALTERNATIVES, BIAS_CORRECTIONS, HARMONISE, MEDIATION_OUTCOMES, PERMUTATIONS, SLOW_STEPS
 
 USAGE = 64
@@ -64,7 +65,8 @@ def build_parser() -> Parser:
 def _add_selection(group) -> None:
     group.add_argument("--participant-label", nargs="+", action="extend", metavar="LABEL", help="with or without sub-")
     group.add_argument("--session-label", nargs="+", action="extend", metavar="LABEL", help="with or without ses-")
-    group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help="further entities of scans, under t1w, flair, swi")
+    keys = ", ".join(row.key for row in MODALITIES.values())
+    group.add_argument("--bids-filter-file", type=Path, metavar="JSON", help=f"further entities of scans, under {keys}")
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index of the dataset here")
     group.add_argument("--skip-bids-validation", action="store_true", help="accepted; a raw dataset is never validated as a whole")
     group.add_argument("-d", "--derivatives", nargs="+", action="extend", metavar="[NAME=]PATH",

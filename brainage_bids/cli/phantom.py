@@ -9,6 +9,7 @@ from pathlib import Path
 from brainage_bids import __version__
 from brainage_bids.cli.console import Progress, run_script
 from brainage_bids.cli.parser import Parser
+from brainage_bids.phantoms.design import MODALITIES, USUAL
 
 PROGRAM = "brainage-phantom"
 PEOPLE = {"head": 40, "torus": 2000}
@@ -66,8 +67,7 @@ def _add_people(group) -> None:
 
 
 def _add_scans(group) -> None:
-    group.add_argument("--modalities", nargs="+", choices=("T1w", "FLAIR", "SWI"), default=["T1w", "FLAIR", "SWI"],
-                       help="default: all three")  # fmt: skip
+    group.add_argument("--modalities", nargs="+", choices=MODALITIES, default=list(USUAL), help=f"default: {' '.join(USUAL)}")
     group.add_argument("--resolution", type=float, default=1.0, metavar="MM", help="edge of a voxel (default: %(default)g)")
     group.add_argument("--sites", type=int, default=1, metavar="N", help="default: %(default)s")
     group.add_argument("--scanners-per-site", type=int, default=1, metavar="N",

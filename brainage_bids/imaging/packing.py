@@ -1,7 +1,8 @@
 """Whole-brain arrays for networks: intensities on one scale, clipped, one byte a voxel, in a box of one size (METHODS, H1).
 
-Scale: the T1w's white-matter mode, or the median of a FLAIR or SWI in white matter, becomes 110 (the median moves little by lesions and
-veins, which fill a small part of white matter). Values are clipped at 383 and multiplied by 255/383.
+Scale: the mode of the T1w in white matter, or the median of another modality (which lesions and veins move little, as they fill a small
+part), becomes the level that the modality declares: 110, or less where fluid would be clipped. Values are clipped at 383 and multiplied by
+255/383.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from scipy import ndimage
 
 from brainage_bids.imaging.crop import bounding_box, crop, crop_affine
 from brainage_bids.imaging.grids import resample, voxel_sizes
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.records import UnusableInput
 
-WHITE = 110.0
-"""What white matter becomes."""
+WHITE = MODALITIES["T1w"].white
+"""What white matter of the T1w becomes."""
 TOP = 383.0
 """Where the scaled intensities are clipped."""
 CLIPPED_LIMIT = 1e-5
@@ -48,14 +50,14 @@ class Boxed:
 
 
 def scale_factor(values: np.ndarray, modality: str) -> float:
-    """The factor that brings white matter to 110.
+    """The factor that brings white matter to the level of its modality.
 
     Parameters
     ----------
     values : ndarray, (N,)
         Intensities of the voxels that are surely white matter.
     modality : str
-        ``"T1w"`` (by the mode), or another (by the median).
+        A suffix of `modalities.MODALITIES`.
 
     Raises
     ------
@@ -67,10 +69,11 @@ def scale_factor(values: np.ndarray, modality: str) -> float:
     >>> scale_factor(np.array([40.0, 55.0, 300.0]), "FLAIR")
     2.0
     """
-    white = (mode(values) if modality == "T1w" else float(np.median(values))) if values.size else 0.0
+    row = MODALITIES[modality]
+    white = (mode(values) if row.scale == "mode" else float(np.median(values))) if values.size else 0.0
     if not white > 0:
         raise UnusableInput(f"The {modality} is dark where the T1w shows white matter, so it cannot be brought to a scale; look at both.")
-    return WHITE / white
+    return row.white / white
 
 
 def mode(values: np.ndarray) -> float:

@@ -1,14 +1,16 @@
-"""The quality table of a FLAIR or SWI: figures of the scan, and of its registration to the T1w whose masks it borrows."""
+"""The quality table of an image beside the T1w: figures of the scan, and of its registration to the T1w whose masks it borrows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from brainage_bids.imaging import quality
 from brainage_bids.imaging.packing import CLIPPED_LIMIT
 from brainage_bids.imaging.quality_limits import Limit, assess
+from brainage_bids.modalities import MODALITIES
 
 LEAST_AGREEMENT = 0.72
 """Below this the edges of the two images do not belong together, and the image is not used."""
@@ -36,8 +38,8 @@ _LIMITS: tuple[Limit, ...] = (
         "Without a limit: FLAIR and SWI are not made to tell grey from white matter.",
     ),
     Limit(
-        "fluid_ratio", "1", None, 0.8, "fluid_not_suppressed", "Brightness of the fluid in the ventricles over that of white matter.",
-        "A FLAIR nulls fluid: four real ones reach 0.20 to 0.32; in T2w and SWI fluid is brighter than white matter.",
+        "fluid_ratio", "1", None, None, "", "Brightness of the fluid in the ventricles over that of white matter.",
+        "As the modality declares; without a row where it declares nothing.",
     ),
     Limit(
         "efc", "1", None, 0.75, "motion_suspected", "Entropy focus criterion of the whole field of view; low is good.",
@@ -61,19 +63,24 @@ _LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         "clipped_share", "1", None, CLIPPED_LIMIT, "intensities_clipped",
-        "Share of the brain's voxels brighter than 383 where white matter is 110, which the packed arrays clip.",
+        "Share of the brain's voxels brighter than 383 where white matter is {white}, which the packed arrays clip.",
         "0.001 %: more means spikes, a wrong scale, or a very bright lesion or vessel.",
     ),
 )  # fmt: skip
 
 
 def limits_of(modality: str) -> tuple[Limit, ...]:
-    """The limits of ``"FLAIR"`` or ``"swi"``: that fluid is dark is asked of a FLAIR alone.
+    """The limits of a modality: what its fluid must look like is what `modalities.MODALITIES` says of it.
 
     >>> len(limits_of("FLAIR")) - len(limits_of("swi"))
     1
     """
-    return tuple(limit for limit in _LIMITS if modality == "FLAIR" or limit.metric != "fluid_ratio")
+    row = MODALITIES[modality]
+    told = [replace(limit, description=limit.description.format(white=f"{row.white:g}")) for limit in _LIMITS]
+    if row.fluid is None:
+        return tuple(limit for limit in told if limit.metric != "fluid_ratio")
+    fluid = {"low": row.fluid.low, "high": row.fluid.high, "flag": row.fluid.flag, "reason": row.fluid.reason}
+    return tuple(replace(limit, **fluid) if limit.metric == "fluid_ratio" else limit for limit in told)
 
 
 def measure_scan(image: np.ndarray, affine: np.ndarray, *, agreement: float, seen: float) -> dict[str, float]:
@@ -135,14 +142,15 @@ def measure_brain(
 
 
 def assess_other(metrics: Mapping[str, float], modality: str, stripped: bool) -> list[dict[str, object]]:
-    """The table of a FLAIR or SWI, as `quality_limits.assess` makes that of a T1w.
+    """The table of an image beside the T1w, as `quality_limits.assess` makes that of a T1w.
 
     Parameters
     ----------
     metrics : mapping
-        Of `measure_scan`, `measure_brain` and ``clipped_share``; the latter two only if the image was registered.
+        Of `measure_scan`, `measure_brain` and ``clipped_share``; the latter two only if the image was registered. Those that are not
+        asked of the modality are left out.
     modality : str
-        ``"FLAIR"`` or ``"swi"``.
+        A suffix of `modalities.COREGISTERED`.
     stripped : bool
         The scan came as an extracted brain.
     """

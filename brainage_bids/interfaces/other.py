@@ -1,4 +1,4 @@
-"""Nodes that bring a FLAIR or SWI to the T1w of the session, and the whole-brain arrays of all three."""
+"""Nodes that bring another image to the T1w of the session, and the whole-brain arrays of both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 
 
 class AlignInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="conformed FLAIR or SWI")
+    in_file = File(exists=True, mandatory=True, desc="conformed image")
     t1w = File(exists=True, mandatory=True, desc="preprocessed T1w")
     mask_file = File(exists=True, mandatory=True, desc="its brain")
     sloppy = traits.Bool(False, usedefault=True)
@@ -43,7 +43,7 @@ class Align(SimpleInterface):
 
 
 class MasksOnScanInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="conformed FLAIR or SWI")
+    in_file = File(exists=True, mandatory=True, desc="conformed image")
     matrix = File(exists=True, mandatory=True)
     mask_file = File(exists=True, mandatory=True)
     aseg = File(exists=True, mandatory=True)
@@ -57,7 +57,7 @@ class MasksOnScanOutputSpec(TraitedSpec):
 
 
 class MasksOnScan(SimpleInterface):
-    """The T1w's brain, tissues and ventricles on the voxels of a FLAIR or SWI (``imaging.grids``)."""
+    """The T1w's brain, tissues and ventricles on the voxels of another image (``imaging.grids``)."""
 
     input_spec, output_spec = MasksOnScanInputSpec, MasksOnScanOutputSpec
 
@@ -92,7 +92,7 @@ LATERAL_VENTRICLES = (4, 43)
 
 
 class MoveInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="bias-corrected FLAIR or SWI on its own grid")
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected image on its own grid")
     matrix = File(exists=True, mandatory=True)
     mask_file = File(exists=True, mandatory=True, desc="brain of the T1w")
     forward = File(exists=True, mandatory=True)
@@ -136,7 +136,7 @@ class Move(SimpleInterface):
 
 
 class PackInputSpec(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="bias-corrected T1w, FLAIR or SWI on its own grid")
+    in_file = File(exists=True, mandatory=True, desc="bias-corrected image on its own grid")
     modality = traits.Str(mandatory=True)
     matrix = File(exists=True, desc="T1w mm to mm of the image; none for the T1w itself")
     mask_file = File(exists=True, mandatory=True, desc="brain of the T1w")
@@ -199,7 +199,7 @@ class QualityOtherOutputSpec(TraitedSpec):
 
 
 class QualityOther(SimpleInterface):
-    """The quality table of a FLAIR or SWI (``imaging.quality_other``)."""
+    """The quality table of an image beside the T1w (``imaging.quality_other``)."""
 
     input_spec, output_spec = QualityOtherInputSpec, QualityOtherOutputSpec
 
@@ -219,7 +219,5 @@ class QualityOther(SimpleInterface):
             tissues = {"GM": sure == 1, "WM": sure == 2}
             metrics |= measure_brain(raw, corrected, affine, brain, tissues, sure == 3, field)
             metrics["clipped_share"] = self.inputs.clipped_share
-        if self.inputs.modality != "FLAIR":
-            metrics.pop("fluid_ratio", None)
         self._results["rows"] = assess_other(metrics, self.inputs.modality, looks_stripped(raw, affine))
         return runtime

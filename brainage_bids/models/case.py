@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainage_bids.bids.names import derivative_path
+from brainage_bids.modalities import COREGISTERED
 from brainage_bids.models.contract import BoxedImage, read_image
 from brainage_bids.models.features import read_volumes
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.needs import AGE, PHENOTYPE, VOLUMES, ImageNeed, ModelNeed, Need, TableNeed
 from brainage_bids.models.prediction import Estimate, Prediction
-from brainage_bids.records import OTHER_MODALITIES, UnusableInput, Withheld
+from brainage_bids.records import UnusableInput, Withheld
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ class Case:
         Raises
         ------
         UnusableInput
-            If the file does not fulfil the contract; `Withheld` if a FLAIR or SWI is not there, or a brain is larger than its box.
+            If the file does not fulfil the contract; `Withheld` if an image beside the T1w is not there, or a brain is larger than its box.
         """
         return self.boxed(need).data
 
@@ -97,9 +98,9 @@ class Case:
         return parts.get(need.output)
 
     def has(self, need: Need) -> bool:
-        """Whether a session has what is not there for everybody: a FLAIR or SWI, values of a table, a member's answer."""
+        """Whether a session has what is not there for everybody: an image beside the T1w, values of a table, a member's answer."""
         if isinstance(need, ImageNeed):
-            return need.modality not in OTHER_MODALITIES or self.file_of(need.contract).is_file()
+            return need.modality not in COREGISTERED or self.file_of(need.contract).is_file()
         if isinstance(need, TableNeed):
             found = self._source(need.source)
             return need.missing != "flag" or all(found.get(name) is not None for name in need.columns)

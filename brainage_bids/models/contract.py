@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from brainage_bids.bids.names import derivative_path, parse_name
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.bids.tables import read_json_object
+from brainage_bids.modalities import MODALITIES, SYNTHESISED
 from brainage_bids.models.card import ModelCard
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.records import UnusableInput, Withheld
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 AFFINE_TOLERANCE_MM = 1e-3
-MODALITIES = ("T1w", "T2w", "FLAIR", "swi", "cbv")
+SCANNED = (*MODALITIES, *SYNTHESISED)
 """Suffixes that name what was scanned; those of maps (``probseg``) do not."""
 
 
@@ -204,7 +205,7 @@ def _name_differences(contract: InputContract, path: Path) -> list[str]:
         found = name.entities.get(entity)
         if found != value:
             differences.append(f"{entity}-{value} is needed and its name has {f'{entity}-{found}' if found else f'no {entity}-'}")
-    if name.suffix in MODALITIES and name.suffix != contract.modality:
+    if name.suffix in SCANNED and name.suffix != contract.modality:
         differences.append(f"a {contract.modality} is needed and it is a {name.suffix}")
     return differences
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from brainage_bids.imaging.brain_parts import PARTS
 from brainage_bids.imaging.grids import GRIDS
 from brainage_bids.imaging.packing import TOP
+from brainage_bids.modalities import COREGISTERED, MODALITIES
 from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.preparation import Step
 from brainage_bids.records import SPACE, BadConfiguration
@@ -22,7 +23,7 @@ EVEN_BOX = Step("crop", {"start": (8, 8, 0), "stop": (189, 225, 181)})
 
 
 PACKED = Step("scale", {"by": TOP})
-"""White matter is 110 of 383 in packed arrays."""
+"""White matter is 110 of 383 in packed arrays, or what `modalities.MODALITIES` says."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ def _part_of(modality: str, part: str) -> NetInput:
     return replace(whole, steps=(*whole.steps, Step("part", {"name": part})))
 
 
-_SEQUENCES = {"": "T1w", "flair": "FLAIR", "swi": "swi"}
+_NAMED = {"": "T1w", **{MODALITIES[suffix].key: suffix for suffix in COREGISTERED}}
+"""What stands in the name of an input for a modality."""
 
 
 def _packed_box(modality: str) -> NetInput:
     """H1's type i: the person's brain along the axes of the T1w, in a box whose size the people in training decide."""
     edges = tuple(tuple(float(value) for value in row) for row in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
-    alignment = "none" if modality == "T1w" else "rigid"
+    alignment = "rigid" if MODALITIES[modality].registered else "none"
     entities = {"image": modality}
     contract = InputContract("packed", entities, modality, "T1w", alignment, (1.0,) * 3, (1, 1, 1), edges, "packed", crop="brain")
     return NetInput(contract, (PACKED,))
@@ -89,13 +91,9 @@ INPUTS: Mapping[str, NetInput] = {
     "mni1brain": NetInput(_mni("1"), (MNI_BOX, Step("brain"), Step("top_mean"))),
     "mni2brain": NetInput(_mni("2"), (Step("brain"), Step("top_mean"))),
     "mni1affine": NetInput(AFFINE, (MNI_BOX, Step("top_mean"))),
-    "packed2": _packed("T1w"),
-    "packed2flair": _packed("FLAIR"),
-    "packed2swi": _packed("swi"),
-    "packed1": _packed_box("T1w"),
-    "packed1flair": _packed_box("FLAIR"),
-    "packed1swi": _packed_box("swi"),
-    **{f"packed2{name}{part}": _part_of(image, part) for name, image in _SEQUENCES.items() for part in PARTS},
+    **{f"packed2{name}": _packed(image) for name, image in _NAMED.items()},
+    **{f"packed1{name}": _packed_box(image) for name, image in _NAMED.items()},
+    **{f"packed2{name}{part}": _part_of(image, part) for name, image in _NAMED.items() for part in PARTS},
     "brain2uint8": NetInput(_mni("2"), (Step("uint8"), Step("brain"), Step("scale", {"by": 255}))),
     "brain2zscore": NetInput(_mni("2"), (Step("zscore"),)),
     "brain2affine": NetInput(AFFINE, (EVEN_BOX, Step("halve"), Step("zscore"))),

@@ -1,4 +1,4 @@
-"""Signals of tissues: relaxation times by field strength, and the equations of MPRAGE, FLAIR and gradient echo.
+"""Signals of tissues: relaxation times by field strength, and the equations of MPRAGE, FLAIR, spin and gradient echo.
 
 Sources of the tissue table: T1 of white and grey matter and fluid Rooney et al. 2007 (doi:10.1002/mrm.21122) and Wansapura et al. 1999
 (doi:10.1002/(SICI)1522-2586(199904)9:4<531::AID-JMRI4>3.0.CO;2-L), T2 Stanisz et al. 2005 (doi:10.1002/mrm.20605) and Wansapura 1999, T2*
@@ -9,11 +9,12 @@ Values between them (deep grey nuclei, lesions, skull) are of a plausible order 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from brainage_bids.modalities import MODALITIES, by_words, words_of
 from brainage_bids.phantoms.people import Sequence
 
 ECHO_SPACING_S, ECHOES = 0.0065, 160
@@ -136,6 +137,18 @@ def flair(tissue: Tissue, sequence: Sequence) -> float:
     return tissue.density * recovered * math.exp(-sequence.te / tissue.t2)
 
 
+def spin_echo(tissue: Tissue, sequence: Sequence) -> float:
+    """Signal of a spin echo, ρ (1 − exp(−TR/T1)) exp(−TE/T2).
+
+    Fluid over white matter in a T2w at 3 tesla:
+
+    >>> fluid, white = (spin_echo(TISSUES[name][1], Sequence(3.2, 0.1, 0.0, 90.0, (1, 1, 1))) for name in ("fluid", "white"))
+    >>> round(fluid / white, 2)
+    3.09
+    """
+    return tissue.density * (1 - math.exp(-sequence.tr / tissue.t1)) * math.exp(-sequence.te / tissue.t2)
+
+
 def gradient_echo(tissue: Tissue, sequence: Sequence) -> float:
     """Signal of a spoiled gradient echo, ρ sin α (1 − E1) / (1 − cos α E1) exp(−TE/T2*).
 
@@ -164,17 +177,23 @@ def swi(tissue: Tissue, sequence: Sequence, field_t: float) -> float:
 
 
 def signal(modality: str, tissue: Tissue, sequence: Sequence, field_t: float) -> float:
-    """Magnitude of the signal of a tissue in a modality: T1w (MPRAGE; gradient echo without an inversion time), FLAIR or SWI.
+    """Magnitude of the signal of a tissue in a modality, by the equation that its row of `modalities.MODALITIES` names.
 
     Raises
     ------
     ValueError
         For another modality.
     """
-    if modality == "T1w":
-        return abs(mprage(tissue, sequence) if sequence.ti else gradient_echo(tissue, sequence))
-    if modality == "FLAIR":
-        return abs(flair(tissue, sequence))
-    if modality == "SWI":
-        return swi(tissue, sequence, field_t)
-    raise ValueError(f"{modality} is no modality of the phantoms; choose T1w, FLAIR or SWI")
+    rows = by_words()
+    if modality not in rows:
+        raise ValueError(f"{modality} is no modality of the phantoms; choose {words_of(tuple(MODALITIES), ' or ')}")
+    return abs(EQUATIONS[rows[modality].simulated.equation](tissue, sequence, field_t))
+
+
+EQUATIONS: Mapping[str, Callable[[Tissue, Sequence, float], float]] = {
+    "mprage": lambda tissue, sequence, _: (mprage if sequence.ti else gradient_echo)(tissue, sequence),
+    "inversion recovery": lambda tissue, sequence, _: flair(tissue, sequence),
+    "spin echo": lambda tissue, sequence, _: spin_echo(tissue, sequence),
+    "susceptibility": swi,
+}
+"""Signal of a tissue by a sequence at a field strength (tesla); ``mprage`` without an inversion time is a gradient echo."""

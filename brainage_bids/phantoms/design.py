@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from brainage_bids import __version__
+from brainage_bids.modalities import by_words
 from brainage_bids.records import BadConfiguration
 
-MODALITIES = ("T1w", "FLAIR", "SWI")
+MODALITIES = tuple(by_words())
+USUAL = tuple(name for name, row in by_words().items() if row.simulated.by_default)
+"""What is scanned unless something else is asked for."""
 KINDS = ("head", "torus")
 MODEL_SPACES = ("tissues", "T1w")
 REVISION = 2
@@ -66,7 +69,7 @@ class Design:
 
     participants: int = 40
     ages: tuple[float, float] = (20.0, 85.0)
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: tuple[str, ...] = USUAL
     resolution: float = 1.0
     sites: int = 1
     scanners_per_site: int = 1

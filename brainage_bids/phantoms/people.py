@@ -46,7 +46,7 @@ class Scanner:
     gain : float
         Factor on all intensities.
     sequences : mapping of str to Sequence
-        By modality (T1w, FLAIR, SWI).
+        By modality, as `design.MODALITIES` calls it.
     """
 
     name: str

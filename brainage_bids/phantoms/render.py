@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainage_bids.imaging.warps import WARP_GRID
+from brainage_bids.modalities import by_words
 from brainage_bids.phantoms import acquisition, ageing, anatomy, contrast, lesions
 from brainage_bids.phantoms.head import Head, aseg_table, fine_grid, make_head
 from brainage_bids.phantoms.people import Visit
@@ -25,7 +26,6 @@ TURN_BETWEEN_DEG, SHIFT_BETWEEN_MM = 0.8, 1.0
 """And of its movement between the sequences of a visit."""
 MARGIN_MM = 6.0
 """The field of view is the template's box and so much on every side, for everybody."""
-MODALITY_NUMBERS = {"T1w": 1, "FLAIR": 2, "SWI": 3}
 USUAL_IRON_AGE = 30.0
 
 TISSUE_OF: Mapping[str, tuple[int, ...]] = {
@@ -84,7 +84,7 @@ class Rendering:
 
 
 def render(visit: Visit, modalities: Sequence[str], *, anatomies: Path | None = None, threads: int = 1) -> Rendering:
-    """Images (T1w, FLAIR, SWI) and truth of a visit.
+    """Images and truth of a visit.
 
     The same visit gives the same bits. Maps of the truth lie on the T1w's voxels if these are cubes of 1 mm or more, else on cubes of
     its finest edge, at least 1 mm.
@@ -94,7 +94,7 @@ def render(visit: Visit, modalities: Sequence[str], *, anatomies: Path | None = 
     visit : Visit
         Who, when, where; its scanner has a sequence for every modality.
     modalities : sequence of str
-        T1w, FLAIR, SWI.
+        Of `design.MODALITIES`.
     anatomies : Path, optional
         Folder of whole-head label maps in the place of the atlas.
     threads : int
@@ -181,7 +181,7 @@ def poses_of(seed: int, modalities: Sequence[str]) -> dict[str, np.ndarray]:
     poses = {"T1w": acquisition.rigid(rng.normal(0, TURN_DEG, 3), rng.normal(0, SHIFT_MM, 3))}
     for name in modalities:
         if name != "T1w":
-            own = np.random.default_rng([seed, 52, MODALITY_NUMBERS[name]])
+            own = np.random.default_rng([seed, 52, by_words()[name].simulated.number])
             between = acquisition.rigid(own.normal(0, TURN_BETWEEN_DEG, 3), own.normal(0, SHIFT_BETWEEN_MM, 3))
             poses[name] = between @ poses["T1w"]
     return poses
@@ -194,7 +194,7 @@ def scan(
     scanner = visit.scanner
     edges = scanner.sequences[name].voxel_mm
     shape, affine = field_of_view(edges)
-    rng = np.random.default_rng([visit.visit_seed, 61, MODALITY_NUMBERS[name]])
+    rng = np.random.default_rng([visit.visit_seed, 61, by_words()[name].simulated.number])
     gain = WHITE_LEVEL * scanner.gain * float(np.exp(rng.normal(0, GAIN_SD)))
     image = acquisition.voxelised(signals(visit, name)[fine], fine_affine, shape, affine, pose)
     image *= acquisition.bias_field(shape, scanner.bias, rng)

@@ -2,8 +2,9 @@
 
 The first is the reference: 3 tesla, voxels of equal edges. The next differ in field, noise, bias field, gain, sequence times and
 thickness of slices; from the fifth on the four kinds come again with other noise and gain. Each also has the offset and the
-factor by which `simulated` lets its readings err. Sequence times are of the order in use at these field strengths (T1w: Jack et al.
-2008, doi:10.1002/jmri.21049; SWI: Haacke et al. 2009, doi:10.3174/ajnr.A1400); a FLAIR inverts at the zero of fluid, `null_time`.
+factor by which `simulated` lets its readings err. Sequence times (`modalities.MODALITIES`) are of the order in use at these field
+strengths (T1w: Jack et al. 2008, doi:10.1002/jmri.21049; SWI: Haacke et al. 2009, doi:10.3174/ajnr.A1400; T2w: Mugler 2014,
+doi:10.1002/jmri.24542); a FLAIR inverts at the zero of fluid, `null_time`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from brainage_bids.modalities import by_words
 from brainage_bids.phantoms.design import Design
 from brainage_bids.phantoms.people import Scanner, Sequence
 
@@ -22,7 +24,7 @@ T1_FLUID_S = 4.3
 
 @dataclass(frozen=True)
 class Kind:
-    """What sets a machine apart; `thick` is the least thickness of FLAIR slices in mm, 0 for equal edges."""
+    """What sets a machine apart; `thick` is the least thickness of slices in mm (of FLAIR, for one), 0 for equal edges."""
 
     field_t: float
     noise: float
@@ -129,11 +131,10 @@ def _scanner(number: int, design: Design) -> Scanner:
 def _sequences(kind: Kind, edge: float, modalities: tuple[str, ...]) -> Mapping[str, Sequence]:
     cube = (edge, edge, edge)
     slices = (edge, edge, max(kind.thick, edge)) if kind.thick else cube
-    strong = kind.field_t > 2
-    tr = 5.0 if not kind.thick else 9.0
-    every = {
-        "T1w": Sequence(2.3, 0.003, 0.9, 9.0, cube) if strong else Sequence(2.4, 0.0035, 1.0, 8.0, cube),
-        "FLAIR": Sequence(tr, 0.120 if strong else 0.110, round(null_time(tr), 3), 90.0, slices),
-        "SWI": Sequence(0.028, 0.020, 0.0, 15.0, cube) if strong else Sequence(0.049, 0.040, 0.0, 15.0, cube),
-    }
-    return {modality: every[modality] for modality in modalities}
+    out = {}
+    for modality in modalities:
+        simulated = by_words()[modality].simulated
+        times = simulated.strong if kind.field_t > 2 else simulated.weak
+        ti = round(null_time(times.tr), 3) if times.ti is None else times.ti
+        out[modality] = Sequence(times.tr, times.te, ti, times.flip, slices if simulated.sliced else cube)
+    return out

@@ -22,6 +22,7 @@ from brainage_bids.bids.estimates import COLUMNS, estimate_rows
 from brainage_bids.bids.names import derivative_path, io_spec
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_json, sink_table
+from brainage_bids.modalities import by_words
 from brainage_bids.phantoms.ageing import STRUCTURES
 from brainage_bids.phantoms.cohort import READING, Cohort, Person, stream
 from brainage_bids.phantoms.design import Design
@@ -68,9 +69,8 @@ class Reader:
 
 
 SINGLE = {
-    "T1w": Reader("simt1w", "T1w", 0.85, 3.5, 1.0),
-    "FLAIR": Reader("simflair", "FLAIR", 0.75, 4.5, 1.5),
-    "SWI": Reader("simswi", "SWI", 0.70, 5.0, 2.0),
+    name: Reader(f"sim{row.key}", name, row.simulated.slope, row.simulated.person_sd, row.simulated.visit_sd)
+    for name, row in by_words().items()
 }
 
 

@@ -20,6 +20,7 @@ from brainage_bids.bids.sidecars import image_sidecar, table_columns
 from brainage_bids.bids.sink import sidecar_path, sink_image, sink_json, sink_table
 from brainage_bids.files import read_json
 from brainage_bids.imaging.volumes import read_regions
+from brainage_bids.modalities import MODALITIES, by_words
 from brainage_bids.phantoms import blood, cohort, scanners, simulated
 from brainage_bids.phantoms.design import Design, differences
 from brainage_bids.phantoms.people import Visit
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from brainage_bids.phantoms.render import Rendering
 
 TRUTH, TABLES = Path("derivatives") / "truth", Path("derivatives") / "brainage"
-SUFFIXES = {"T1w": "T1w", "FLAIR": "FLAIR", "SWI": "swi"}
-"""Suffixes of images; ``swi`` is the one that BEP004 proposes, which the validator does not know yet."""
 PARAMETERS = "desc-true_parameters.json"
 RAW_README = """# A phantom cohort
 
@@ -57,7 +56,7 @@ TRUE_MAPS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
 }
 """Ends of names, descriptions and further fields of what is true on the template's grid."""
 TRUTH_IGNORED = ["participants.*", "effects.json", "design.json", "*_atrophy.*", "*_iron.*", "*_morph.*", "*_parameters.json"]
-RAW_IGNORED = ["*_swi.nii.gz", "*_swi.json"]
+RAW_IGNORED = [f"*_{row.suffix}{ending}" for row in MODALITIES.values() if not row.in_bids for ending in (".nii.gz", ".json")]
 """Names that the validator does not know; besides, it takes a person in two rows of a phenotype table, one a session, for an error."""
 
 
@@ -159,7 +158,7 @@ def write_visit(out: Path, design: Design, visit: Visit, rendering: Rendering) -
     """Write the images of a visit and its truth."""
     files = []
     for modality, (array, affine) in rendering.images.items():
-        path = visit_folder(out, visit) / f"{visit.stem}_{SUFFIXES[modality]}.nii.gz"
+        path = visit_folder(out, visit) / f"{visit.stem}_{by_words()[modality].suffix}.nii.gz"
         described = {**scanners.sidecar(visit.scanner, modality), "SeriesDescription": f"simulated {modality}"}
         files.append(sink_image(_nifti(_as_integers(array), affine), path, described))
     folder, stem = visit_folder(out / TRUTH, visit), visit.stem

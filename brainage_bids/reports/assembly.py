@@ -9,11 +9,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from nireports.assembler.report import Report, SubReport
 from nireports.assembler.reportlet import Reportlet
 
+from brainage_bids.modalities import COREGISTERED, MODALITIES
 from brainage_bids.reports.pieces import Piece, anchor
 
 
@@ -64,10 +66,31 @@ class PieceReport(Report):
         """Make the sections the specification asks for; empty ones are left out."""
         pieces: PieceIndex = config["metadata"]["index"]
         for section in config["sections"]:
+            section = section | {"reportlets": each_modality(section["reportlets"])}
             sessions = pieces.sessions if section.get("ordering") == "session" else []
             found = [piece for session in sessions or [None] for piece in _reportlets(pieces, section, session)]
             if found:
                 self.sections.append(SubReport(section["name"], bool(sessions), found, section.get("title")))
+
+
+def each_modality(reportlets: Sequence[dict]) -> list[dict]:
+    """Reportlets with those that name ``{key}`` repeated for every modality that is registered to the T1w, one modality after the other.
+
+    >>> [one["bids"]["desc"] for one in each_modality([{"bids": {"desc": "scan"}}, {"bids": {"desc": "{key}"}}])][:3]
+    ['scan', 'flair', 'swi']
+    """
+    out = []
+    for is_repeated, group in groupby(reportlets, lambda one: "{key}" in one["bids"]["desc"]):
+        together = list(group)
+        if not is_repeated:
+            out += together
+            continue
+        for row in (MODALITIES[modality] for modality in COREGISTERED):
+            named = {"key": row.key, "words": row.words}
+            for one in together:
+                texts = {name: text.format(**named) for name, text in one.items() if name != "bids"}
+                out.append(texts | {"bids": {"desc": one["bids"]["desc"].format(**named)}})
+    return out
 
 
 def _reportlets(pieces: PieceIndex, section: dict, session: int | None) -> list[Reportlet]:

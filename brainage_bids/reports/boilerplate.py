@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
+from brainage_bids.modalities import COREGISTERED, MODALITIES, words_of
 from brainage_bids.models.card import ModelCard
 from brainage_bids.records import SPACE
 
@@ -50,7 +51,12 @@ class MethodsText:
 
 
 def write_methods(
-    steps: Iterable[str] = DEFAULT_STEPS, *, versions: Mapping[str, str] | None = None, space: str = SPACE, notes: Iterable[str] = ()
+    steps: Iterable[str] = DEFAULT_STEPS,
+    *,
+    versions: Mapping[str, str] | None = None,
+    space: str = SPACE,
+    notes: Iterable[str] = (),
+    others: Collection[str] = COREGISTERED,
 ) -> MethodsText:
     """Write what was done, in the order in which it is done.
 
@@ -65,6 +71,8 @@ def write_methods(
         Name of the template.
     notes : iterable of str
         Further sentences as plain text, such as the citation of a model's card.
+    others : collection of str
+        Which modalities the steps ``other_…`` were taken for.
 
     Returns
     -------
@@ -82,9 +90,25 @@ def write_methods(
     asked = list(dict.fromkeys(steps))
     wanted = {"intro", *asked} | ({"gap"} if any(step.startswith("model_") for step in asked) else set())
     filled = dict.fromkeys(_PACKAGES, "(version not known)") | dict(versions if versions is not None else installed_versions())
-    sentences = [known[step]["text"].format(space=space, version=filled) for step in known if step in wanted]
+    beside = tuple(modality for modality in COREGISTERED if modality in others)
+    about = {"others": words_of(beside) if beside else "", "scales": _scales(beside)}
+    sentences = [known[step]["text"].format(space=space, version=filled, **about) for step in known if step in wanted]
     sentences += [f"Further step: {step}." for step in asked if step not in known]
     return compose([*sentences, *notes])
+
+
+def _scales(modalities: tuple[str, ...]) -> str:
+    """What white matter of these becomes in whole-brain arrays.
+
+    >>> _scales(("FLAIR", "swi"))
+    'the median of white matter was set to 110'
+    """
+    named: dict[str, tuple[str, ...]] = {}
+    for modality in modalities:
+        row = MODALITIES[modality]
+        said = f"the {row.scale} of white matter was set to {row.white:g}"
+        named[said] = (*named.get(said, ()), modality)
+    return "; ".join(said if len(named) == 1 else f"{said} ({words_of(those)})" for said, those in named.items())
 
 
 def compose(sentences: Iterable[str]) -> MethodsText:

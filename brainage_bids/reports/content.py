@@ -14,7 +14,8 @@ from brainage_bids.bids.model_files import TABLE as MODEL_TABLE
 from brainage_bids.bids.names import LABEL, derivative_path, find_derivatives, session_folders
 from brainage_bids.bids.sink import sidecar_path
 from brainage_bids.files import TABLE, read_json, read_utf8
-from brainage_bids.records import FLAGS, OTHER_MODALITIES
+from brainage_bids.modalities import COREGISTERED
+from brainage_bids.records import FLAGS
 
 FIGURES = ("mask", "tissues", "registration")
 """``desc-`` of the pictures a report shows; the picture of the age is drawn from the tables."""
@@ -34,14 +35,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class OtherView:
-    """All that is known of the FLAIR or SWI of a visit.
+    """All that is known of another image than the T1w of a visit.
 
     Attributes
     ----------
     sidecar : mapping
         JSON of its quality table.
     quality : tuple of mapping
-        Rows of ``B_desc-qc_{FLAIR,swi}.tsv``.
+        Rows of ``B_desc-qc_{FLAIR,swi,…}.tsv``.
     figure : Path or None
         The picture of its registration.
     """
@@ -97,7 +98,7 @@ class SessionView:
     faults : tuple of Fault
         What failed in this session.
     others : mapping
-        FLAIR and SWI by ``FLAIR`` and ``swi``, those that there are.
+        Images beside the T1w by modality, those that there are.
     """
 
     session_id: str | None
@@ -239,7 +240,7 @@ def _read_session(out_dir: Path, participant_id: str, session_id: str | None, fa
         tuple(_model_maps(out_dir, participant_id, session_id, unread)),
         {name: picture for name, picture in pictures.items() if picture.is_file()},
         tuple(fault for fault in faults if fault.session_id == session_id and session_id is not None),
-        {modality: other for modality in OTHER_MODALITIES if (other := _read_other(path, modality, unread)) is not None},
+        {modality: other for modality in COREGISTERED if (other := _read_other(path, modality, unread)) is not None},
     )
 
 

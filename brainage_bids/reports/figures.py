@@ -27,8 +27,6 @@ TISSUES: Mapping[int, tuple[str, str, str]] = {
     3: ("CSF", "cerebrospinal fluid", "#d977ff"),
 }
 """Label of ``dseg`` → short name, name, colour (told apart by people who see red and green alike)."""
-SHOWN: Mapping[str, str] = {"FLAIR": "FLAIR", "swi": "SWI"}
-"""What the modalities beside the T1w are called in words."""
 TEMPLATE_COLOUR = "#7dff6b"
 TEMPLATE_INNER_COLOUR = "#ffb03a"
 
@@ -159,7 +157,7 @@ def draw_registration(
 
 
 def draw_coregistration(moved: Image, t1w: Image, dseg: Image, path: Path, name: str) -> Path:
-    """Draw a FLAIR or SWI on the T1w's voxels, with the lines of the T1w's tissues, and the T1w under it.
+    """Draw another image on the T1w's voxels, with the lines of the T1w's tissues, and the T1w under it.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from brainage_bids.bids.model_files import ModelTable
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.models.card import ModelCard
 from brainage_bids.models.registry import ModelFolder
 from brainage_bids.records import BadConfiguration
@@ -114,7 +115,8 @@ def render(
     env = _environment()
     anchors = {session.session_id: anchor(index) for index, session in enumerate(view.sessions)}
     cards, unknown = _cards(view, models)
-    methods = write_methods([*_steps(view, steps), *model_steps(cards), *unknown], notes=model_notes(cards))
+    there = {modality for session in view.sessions for modality in session.others}
+    methods = write_methods([*_steps(view, steps), *model_steps(cards), *unknown], notes=model_notes(cards), others=there)
     done = any(session.sidecar for session in view.sessions)
     shared = [
         ("summary", {"view": view, "anchors": anchors}),
@@ -167,11 +169,12 @@ def _session_pieces(
     if volumes := _volumes(session.volumes):
         yield "volumes", "volumes.html", {"rows": volumes}
     for modality, other in session.others.items():
-        yield modality.lower(), "other.html", _other(modality, other)
+        key = MODALITIES[modality].key
+        yield key, "other.html", _other(modality, other)
         if other.figure is not None:
             values = _figure("coregistration", f"{modality}-{index}", other.figure, out_dir)
-            yield f"{modality.lower()}picture", "figure.html", values
-        yield f"{modality.lower()}quality", "quality.html", _quality(other.quality)
+            yield f"{key}picture", "figure.html", values
+        yield f"{key}quality", "quality.html", _quality(other.quality)
 
 
 def _figure(kind: str, name: str, path: Path, out_dir: Path) -> dict[str, object]:
@@ -189,7 +192,7 @@ def _quality(table: tuple[Row, ...]) -> dict[str, object]:
 def _other(modality: str, other: OtherView) -> dict[str, object]:
     sources, notes = other.sidecar.get("Sources"), other.sidecar.get("Notes")
     return {
-        "name": figures.SHOWN[modality],
+        "name": MODALITIES[modality].words,
         "source": str(sources[0]) if isinstance(sources, list) and sources else "",
         "choice": str(other.sidecar.get("SourceChoice") or ""),
         "notes": [str(note) for note in notes] if isinstance(notes, list) else [],

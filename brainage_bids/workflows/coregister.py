@@ -1,4 +1,4 @@
-"""From a raw FLAIR or SWI to images in the spaces of the T1w and of the template."""
+"""From another raw image than the T1w to images in the spaces of the T1w and of the template."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def init_coregister_wf(*, modality: str, sloppy: bool, name: str = "coregister_w
 
     Parameters
     ----------
-    modality : {"FLAIR", "swi"}
+    modality : str
+        A suffix of `modalities.COREGISTERED`.
     sloppy : bool
         Coarse bias field.
 
@@ -99,7 +100,8 @@ def init_rejected_wf(*, modality: str, name: str = "rejected_wf") -> Workflow:
 
     Parameters
     ----------
-    modality : {"FLAIR", "swi"}
+    modality : str
+        A suffix of `modalities.COREGISTERED`.
 
     Returns
     -------

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from brainage_bids.modalities import words_of
 from brainage_bids.records import BadConfiguration, Failure, Session, UnusableInput
 from brainage_bids.workflows.engine import NO_MEMORY, GraphFailed
 from brainage_bids.workflows.helper_process import HelperProcess, Lost
@@ -26,7 +27,7 @@ from brainage_bids.workflows.stage import (
 )
 
 LOGGER = logging.getLogger("brainage")
-LOST = "The process of the FLAIR and SWI was ended, most often because memory ran out; run again, with --omp-nthreads 1 if memory is short."
+LOST = f"The process of {words_of()} was ended, most often because memory ran out; run again, with --omp-nthreads 1 if memory is short."
 
 
 class Driver:

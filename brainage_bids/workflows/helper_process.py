@@ -1,6 +1,6 @@
 """A second process of a participant, which does one thing after another while the first goes on.
 
-Most of a scan's processing keeps to one core, for the sake of equal bits; FLAIR and SWI need nothing of the T1w but its structure
+Most of a scan's processing keeps to one core, for the sake of equal bits; images beside the T1w need nothing of it but its structure
 stage, so from then on they can use another core.
 """
 

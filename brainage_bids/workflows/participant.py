@@ -27,7 +27,7 @@ def process_participant(participant: Participant, plan: Plan, stages: Iterable[S
     Returns
     -------
     list of Failure
-        Empty if every stage that a session has something for is finished. Those of a FLAIR or SWI name it.
+        Empty if every stage that a session has something for is finished. Those of an image beside the T1w name it.
 
     Raises
     ------

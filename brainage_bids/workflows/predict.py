@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from brainage_bids.bids.sink import sink_table
-from brainage_bids.records import FLAGS, OTHER_MODALITIES, AgeEstimate, BadConfiguration, Session
+from brainage_bids.modalities import COREGISTERED
+from brainage_bids.records import FLAGS, AgeEstimate, BadConfiguration, Session
 from brainage_bids.workflows import secondary, t1w
 from brainage_bids.workflows.model_outputs import discard_outputs, files_of, write_outputs
 from brainage_bids.workflows.plan import Plan
@@ -51,7 +52,7 @@ def model_stages(plan: Plan) -> tuple[Stage, ...]:
         "|".join(prediction_name(one.folder) for one in with_age),
         "structure",
         "quality",
-        *(f"{modality}?" for modality in OTHER_MODALITIES if modality in looked_at),
+        *(f"{modality}?" for modality in COREGISTERED if modality in looked_at),
         "phenotype:age",
         "phenotype:flags",
     )
@@ -89,7 +90,7 @@ def _stage_of(asked: Asked) -> Stage:
     tables = [table for folder in folders for table in folder.card.tables]
     columns = sorted({name for table in tables if table.source == PHENOTYPE for name in table.columns})
     outputs = [output for folder in folders for output in folder.card.outputs]
-    needs = tuple(f"{maker}?" if maker in OTHER_MODALITIES else maker for maker in makers)
+    needs = tuple(f"{maker}?" if maker in COREGISTERED else maker for maker in makers)
     needs += ("volumes",) * (any(table.source != PHENOTYPE for table in tables) or any(kind_of(folder).reads_volumes for folder in folders))
     needs += tuple(f"{COLUMN}:{quote(name, safe='')}" for name in columns)
     needs += ("phenotype:age",) * any(isinstance(output, Table) and output.by_age for output in outputs)
@@ -114,10 +115,10 @@ def _image_stages() -> tuple[Stage, ...]:
     return (*(stage for stage in t1w.STAGES if stage.name in ("template", "arrays")), *secondary.STAGES)
 
 
-def model_inputs(modalities: Collection[str] = OTHER_MODALITIES) -> dict[str, Output]:
+def model_inputs(modalities: Collection[str] = COREGISTERED) -> dict[str, Output]:
     """The images that a model may look at where a session has these modalities beside the T1w, by ``InputContract.key``."""
     outputs = [*t1w.TEMPLATE, *t1w.ARRAYS]
-    for modality in (modality for modality in OTHER_MODALITIES if modality in modalities):
+    for modality in (modality for modality in COREGISTERED if modality in modalities):
         outputs += [secondary.outputs_of(modality)[key] for key in ("packed", "packed_mni")]
     return {output.name: output for output in outputs}
 
@@ -130,7 +131,7 @@ def predict(asked: Asked, session: Session, plan: Plan) -> None:
     BadConfiguration
         If the model is damaged, or does not fit.
     UnusableInput
-        If it gives no number for this person. One that looks at a FLAIR or SWI that is not there says so by a flag.
+        If it gives no number for this person. One that looks at an image that is not there says so by a flag.
     """
     from brainage_bids.models.case import session_case
     from brainage_bids.models.predict import estimate_of
@@ -179,12 +180,12 @@ def kept_estimate(asked: Asked, session: Session, plan: Plan) -> AgeEstimate:
 def quality_flags(session: Session, out_dir: Path, modalities: Collection[str] = ()) -> tuple[str, ...]:
     """Flags of the phenotype, of the scan's header and of the quality tables, in the order of ``records.FLAGS``.
 
-    The T1w's count always, as all goes through its mask and registration; those of a FLAIR or SWI if it is among `modalities`.
+    The T1w's count always, as all goes through its mask and registration; those of another image if it is among `modalities`.
     """
     from brainage_bids.bids.tables import read_tsv
 
     tables = [output.path(out_dir, session) for output in t1w.QUALITY]
-    looked_at = [modality for modality in OTHER_MODALITIES if modality in modalities and modality in session.scans]
+    looked_at = [modality for modality in COREGISTERED if modality in modalities and modality in session.scans]
     theirs = [secondary.outputs_of(modality)["quality"].path(out_dir, session) for modality in looked_at]
     tables += [path for path in theirs if path.is_file()]
     raised = {row["flag"] for path in tables for row in read_tsv(path).rows}

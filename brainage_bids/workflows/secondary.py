@@ -1,4 +1,4 @@
-"""The stages of FLAIR and SWI, the modalities beside the T1w: each by itself, coregistered to the T1w, from files to files.
+"""The stages of the modalities beside the T1w (FLAIR, SWI …): each by itself, coregistered to the T1w, from files to files.
 
 The quality table is the last file, so a FLAIR that comes later changes nothing of the T1w. An image that cannot be registered is no
 error: its quality table says so, and none of its other files but a picture is made.
@@ -16,7 +16,8 @@ from brainage_bids.bids.sidecars import bids_uri, image_sidecar, table_columns
 from brainage_bids.bids.sink import sink_file, sink_image, sink_table, write_atomic
 from brainage_bids.imaging.quality_other import LEAST_AGREEMENT
 from brainage_bids.imaging.transforms import write_rigid
-from brainage_bids.records import OTHER_MODALITIES, Session
+from brainage_bids.modalities import COREGISTERED, MODALITIES
+from brainage_bids.records import Session
 from brainage_bids.workflows.engine import run_graph
 from brainage_bids.workflows.plan import Plan
 from brainage_bids.workflows.stage import Output, Stage
@@ -86,12 +87,12 @@ def _write(session: Session, modality: str, plan: Plan, aligned: dict, made: dic
 
 def _draw(session: Session, modality: str, plan: Plan, aligned: dict, made: dict, path: Path) -> None:
     """Draw the registration; of an image that is not used, as it was registered, so that one sees what went wrong."""
-    from brainage_bids.reports.figures import SHOWN, draw_coregistration
+    from brainage_bids.reports.figures import draw_coregistration
 
     files = paths_of(session, plan.out_dir)
     head = made["head"] if "head" in made else on_t1w(aligned["conformed"], aligned["matrix"], files["preproc"])
     with write_atomic(path) as unfinished:
-        draw_coregistration(head, files["preproc"], files["dseg"], unfinished, SHOWN[modality])
+        draw_coregistration(head, files["preproc"], files["dseg"], unfinished, MODALITIES[modality].words)
 
 
 def on_t1w(image: str, matrix: str, t1w: str):
@@ -116,5 +117,5 @@ STAGES = tuple(
         2,
         partial(make_coregistered, modality),
     )
-    for modality in OTHER_MODALITIES
+    for modality in COREGISTERED
 )

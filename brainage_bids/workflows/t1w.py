@@ -147,7 +147,7 @@ def make_template(session: Session, plan: Plan) -> None:
 
     files = paths_of(session, plan.out_dir)
     wanted = ("preproc", "probseg_GM", "probseg_WM", "probseg_CSF", "xfm_forward", "xfm_inverse")
-    # FLAIR and SWI are under way on the other half
+    # images beside the T1w are under way on the other half
     threads = max(1, plan.threads // 2) if plan.helped and len(session.scans) > 1 else plan.threads
     made = run_graph(init_template_wf(threads=threads), {key: files[key] for key in wanted}, plan.work_dir / session.stem)
     stripped = bool(facts_of(session, plan.out_dir).get("InputSkullStripped"))

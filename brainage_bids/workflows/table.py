@@ -11,7 +11,7 @@ from brainage_bids.workflows.stage import Stage
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
     """The stages of every session of a run; where two may come next, the one that is named first does.
 
-    FLAIR and SWI stand right behind the structure of the T1w, so that the helper process has them as early as can be.
+    Images beside the T1w stand right behind the structure of the T1w, so that the helper process has them as early as can be.
 
     Raises
     ------

@@ -2,10 +2,12 @@
 
 import pytest
 
-from brainage_bids.bids.other_images import WARNING, swi_rank, why_never
+from brainage_bids.bids.other_images import source_rank, why_never
 from brainage_bids.bids.query import collect
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.records import BadConfiguration
 
+WARNING = "a plain gradient echo stands in for SWI"
 T1W = "sub-1/anat/sub-1_T1w.nii.gz"
 
 
@@ -110,7 +112,7 @@ def test_the_reason_of_a_choice_is_told(make_dataset):
     names = ["sub-1/anat/sub-1_swi.nii.gz", "sub-1/anat/sub-1_T2starw.nii.gz", "sub-1/swi/sub-1_swi.nii.gz"]
     found, _ = scans(make_dataset, dict.fromkeys(names, 1.0))
     assert found["swi"].reason == "in anat of 3 swi (swi)"
-    assert swi_rank(found["swi"].path) == (0, 0, 1)
+    assert source_rank(found["swi"].path, MODALITIES["swi"]) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(

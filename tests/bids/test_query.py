@@ -69,7 +69,7 @@ def test_magnitudes_by_every_spelling_and_nothing_else(make_dataset, modality):
 
 
 def test_people_without_t1w_are_skipped_unless_named(make_dataset):
-    root = make_dataset({"sub-1/anat/sub-1_T1w.nii": None, "sub-2/meg/sub-2_meg.fif": None, "sub-3/anat/sub-3_T2w.nii": None})
+    root = make_dataset({"sub-1/anat/sub-1_T1w.nii": None, "sub-2/meg/sub-2_meg.fif": None, "sub-3/anat/sub-3_PDw.nii": None})
     inventory = collect(root)
     assert left_out(inventory) == [("sub-2", None, None, False), ("sub-3", None, None, False)] and inventory.failures == ()
     inventory = collect(root, participant_labels=["3", "1", "9"])

@@ -21,8 +21,9 @@ PUBLISHED = {
     "brain2uint8": (91, 109, 91), "brain2zscore": (91, 109, 91), "brain2affine": (91, 109, 91),
     "sfcn": (160, 192, 160), "sfcnukb": (160, 192, 160),
     "packed2": (91, 109, 91), "packed2flair": (91, 109, 91), "packed2swi": (91, 109, 91),
-    **{f"packed2{image}{part}": (91, 109, 91) for image in ("", "flair", "swi") for part in ("cortex", "subcortex", "cerebellum")},
-    "packed1": (1, 1, 1), "packed1flair": (1, 1, 1), "packed1swi": (1, 1, 1),  # until the people in training decide
+    "packed2t2w": (91, 109, 91),
+    **{f"packed2{image}{part}": (91, 109, 91) for image in ("", "flair", "swi", "t2w") for part in ("cortex", "subcortex", "cerebellum")},
+    "packed1": (1, 1, 1), "packed1flair": (1, 1, 1), "packed1swi": (1, 1, 1), "packed1t2w": (1, 1, 1),  # until training decides
 }  # fmt: skip
 
 

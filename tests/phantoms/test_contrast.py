@@ -77,5 +77,5 @@ def test_more_iron_is_darker_on_swi_and_hardly_on_t1w():
 
 
 def test_an_unknown_modality_is_refused():
-    with pytest.raises(ValueError, match="T2w is no modality"):
-        signal("T2w", tissue_at("white", 3.0), T1W, 3.0)
+    with pytest.raises(ValueError, match="PD is no modality"):
+        signal("PD", tissue_at("white", 3.0), T1W, 3.0)

@@ -205,7 +205,8 @@ def test_a_model_that_does_not_fit_the_session(write, tmp_path, drawn, tools):
     tools.session(tmp_path, drawn, flags="modality_missing", **nothing)
     _, page = write(tmp_path)
     assert "none from" in page.text and "No brain age was estimated." in page.text
-    assert "FLAIR, SWI or value of a table that the model looks at is not there" in page.text and "How good the model is" not in page.text
+    assert "FLAIR, SWI, T2w or value of a table that the model looks at is not there" in page.text
+    assert "How good the model is" not in page.text
 
 
 def methods_of(page):

@@ -11,10 +11,11 @@ from brainage_bids.bids.model_files import read_model_table, table_path
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
+from brainage_bids.modalities import COREGISTERED
 from brainage_bids.models import predict as models_predict
 from brainage_bids.models.inputs import INPUTS
 from brainage_bids.models.order import ask
-from brainage_bids.records import OTHER_MODALITIES, Participant, Session, UnusableInput
+from brainage_bids.records import Participant, Session, UnusableInput
 from brainage_bids.settings import Settings
 from brainage_bids.workflows import t1w
 from brainage_bids.workflows.model_outputs import discard_outputs
@@ -163,7 +164,7 @@ def test_the_app_makes_the_image_of_every_published_input(name, tmp_path):
 
 
 def test_flags_of_a_flair_go_with_models_that_look_at_it(plan):
-    both = Session("sub-01", None, dict.fromkeys(OTHER_MODALITIES), flags=("age_censored",))
+    both = Session("sub-01", None, dict.fromkeys(COREGISTERED), flags=("age_censored",))
     rows = [{"metric": "slice", "value": 6.0, "flag": "thick_slices"}, {"metric": "snr", "value": 9.0, "flag": None}]
     sink_table(rows, outputs_of("FLAIR")["quality"].path(plan.out_dir, both), table_columns("qc"))
     assert quality_flags(both, plan.out_dir) == quality_flags(both, plan.out_dir, {"T1w", "swi"}) == ("age_censored",)

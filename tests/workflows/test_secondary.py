@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from brainage_bids.bids.sink import sidecar_path
-from brainage_bids.records import OTHER_MODALITIES, Failure, Participant, UnusableInput
+from brainage_bids.modalities import COREGISTERED
+from brainage_bids.records import Failure, Participant, UnusableInput
 from brainage_bids.workflows import participant, secondary
 from brainage_bids.workflows.participant import process_participant
 from brainage_bids.workflows.secondary import outputs_of
@@ -135,9 +136,9 @@ def test_a_second_process_is_started_only_where_it_has_time_to_get_ready(skeleto
 def test_records_of_modalities_stand_beside_each_other_and_are_forgotten(tmp_path):
     from brainage_bids.cli.failures import forget_failures, read_messages, write_failures
 
-    lost = [Failure("sub-1", None, f"{modality}: read", f"{modality} is lost", modality=modality) for modality in OTHER_MODALITIES]
+    lost = [Failure("sub-1", None, f"{modality}: read", f"{modality} is lost", modality=modality) for modality in COREGISTERED]
     write_failures(tmp_path, lost)
-    assert read_messages(tmp_path, "sub-1", [None]) == ["FLAIR is lost", "swi is lost"]
+    assert read_messages(tmp_path, "sub-1", [None]) == ["FLAIR is lost", "swi is lost", "T2w is lost"]
     forget_failures(tmp_path, "sub-1", [None])
     assert read_messages(tmp_path, "sub-1", [None]) == []
 
