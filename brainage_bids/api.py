@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         sex: Literal["F", "M"] | None
         flair: Image | None
         swi: Image | None
+        t2w: Image | None
         phenotype: Mapping[str, float | str | None] | None
         model_dirs: Sequence[str | os.PathLike[str]]
         skull_strip: Literal["auto", "skip", "force"]
@@ -101,7 +102,7 @@ class BrainAge:
     maps : mapping of str to Nifti1Image
         Maps and images that it gives, by key.
     notes : tuple of str
-        What was odd about the scan, and why a FLAIR or SWI could not be used.
+        What was odd about the scan, and why a FLAIR, SWI or T2w could not be used.
     """
 
     model: str
@@ -192,6 +193,7 @@ def predict(
     sex: Literal["F", "M"] | None = None,
     flair: Image | None = None,
     swi: Image | None = None,
+    t2w: Image | None = None,
     phenotype: Mapping[str, float | str | None] | None = None,
     model_dirs: Sequence[str | os.PathLike[str]] = (),
     skull_strip: Literal["auto", "skip", "force"] = "auto",
@@ -212,7 +214,7 @@ def predict(
     age : float, optional
         Years at the scan. No estimate looks at it; flags and norms do.
     sex : {"F", "M"}, optional
-    flair, swi : path or image, optional
+    flair, swi, t2w : path or image, optional
         For models that look at them.
     phenotype : mapping, optional
         Values of columns that models read.
@@ -252,7 +254,7 @@ def predict(
         raise BadConfiguration("No model is named; give the name of one, or its folder.")
     with tempfile.TemporaryDirectory(prefix="brainage_") as scratch:
         out_dir = Path(os.path.abspath(out)) if out is not None else Path(scratch) / "out"
-        scans = scans_of({"T1w": t1w, "FLAIR": flair, "swi": swi}, out_dir / "sourcedata")
+        scans = scans_of({"T1w": t1w, "FLAIR": flair, "swi": swi, "T2w": t2w}, out_dir / "sourcedata")
         session = session_of(scans, age, sex, phenotype or {})
         how = {"skull_strip": skull_strip, "omp_nthreads": threads, "sloppy": sloppy, "random_seed": seed, "device": device}
         names = tuple(os.fspath(name) for name in models), tuple(os.fspath(folder) for folder in model_dirs)

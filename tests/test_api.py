@@ -18,6 +18,7 @@ import brainage_bids as bb
 from brainage_bids.bids.sidecars import table_columns
 from brainage_bids.bids.sink import sink_table
 from brainage_bids.bids.tables import read_tsv
+from brainage_bids.modalities import MODALITIES
 from brainage_bids.workflows import table as app_stages
 
 PACKAGE = Path(bb.__file__).parent
@@ -126,11 +127,11 @@ def test_outputs_that_are_kept_are_read_as_a_cohort(stand_ins, scan, volume_mode
 def test_images_in_memory_and_settings_reach_the_stages(stand_ins, scan, volume_model, tmp_path):
     image = nib.load(scan)
     how = {"threads": 2, "sloppy": True, "seed": 5, "skull_strip": "skip"}
-    bb.predict(image, model=volume_model.path, flair=image, swi=scan, phenotype={"nfl": 3}, **how)
+    bb.predict(image, model=volume_model.path, flair=image, swi=scan, t2w=scan, phenotype={"nfl": 3}, **how)
     _, session, plan = stand_ins[0]
     settings = plan.settings
     assert (settings.omp_nthreads, settings.sloppy, settings.random_seed, settings.skull_strip) == (2, True, 5, "skip")
-    assert not plan.helped and set(session.scans) == {"T1w", "FLAIR", "swi"} and session.phenotype == {"nfl": 3.0}
+    assert not plan.helped and set(session.scans) == set(MODALITIES) and session.phenotype == {"nfl": 3.0}
     assert (session.participant_id, session.session_id) == ("sub-07", "ses-b")  # by the file that is named
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -197,6 +198,10 @@ def test_options_of_types_are_those_of_the_function():
     (options,) = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Options"]
     named = {node.target.id for node in options.body if isinstance(node, ast.AnnAssign)}
     assert named == {name for name, about in inspect.signature(bb.predict).parameters.items() if about.kind is about.KEYWORD_ONLY}
+
+
+def test_every_modality_has_an_argument():
+    assert {suffix.lower() for suffix in MODALITIES} <= set(inspect.signature(bb.predict).parameters)
 
 
 def test_a_cohort_of_no_folder_is_refused(tmp_path):
