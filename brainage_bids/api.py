@@ -247,6 +247,7 @@ def predict(
     (72.478, 52.586, 92.371, ['poor_resolution'])
     """
     from brainage_bids.bids.given import root_of, scans_of, session_of
+    from brainage_bids.modalities import MODALITIES
     from brainage_bids.workflows.run_models import with_models
 
     models = [model] if isinstance(model, str | os.PathLike) else list(model)
@@ -254,7 +255,8 @@ def predict(
         raise BadConfiguration("No model is named; give the name of one, or its folder.")
     with tempfile.TemporaryDirectory(prefix="brainage_") as scratch:
         out_dir = Path(os.path.abspath(out)) if out is not None else Path(scratch) / "out"
-        scans = scans_of({"T1w": t1w, "FLAIR": flair, "swi": swi, "T2w": t2w}, out_dir / "sourcedata")
+        images = dict(t1w=t1w, flair=flair, swi=swi, t2w=t2w)
+        scans = scans_of({suffix: images[row.key] for suffix, row in MODALITIES.items()}, out_dir / "sourcedata")
         session = session_of(scans, age, sex, phenotype or {})
         how = {"skull_strip": skull_strip, "omp_nthreads": threads, "sloppy": sloppy, "random_seed": seed, "device": device}
         names = tuple(os.fspath(name) for name in models), tuple(os.fspath(folder) for folder in model_dirs)
