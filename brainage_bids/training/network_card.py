@@ -73,7 +73,7 @@ def write_trained(
     )
     oldest = used[np.argsort(table.ages[used], kind="stable")][-max(1, min(EXAMPLE_PEOPLE, len(used) // 2)) :]
     part = table.keep(rows, {})
-    kept = {HISTORY_FILE: history_text(trained.fitted.history).encode()}
+    kept = {HISTORY_FILE: history_text(trained.fitted.history).encode(), **about.kept}
 
     def make_card(files: Mapping[str, str]) -> ModelCard:
         return _card(setup, part, held_out, about, seeds, minutes, start, files)
