@@ -99,12 +99,12 @@ def images(options) -> Two:
     """Packed images of both groups, and the folds."""
     place, tables, caches = net_input("slices", INPUT), [], []
     for out, phenotype in (options.cohort, options.other):
-        table = find_images([out], [phenotype], place)
+        table = find_images([out], [phenotype], [place])
         table, cache = pack(table, place.steps, options.work / "packs")
         tables.append(table)
         caches.append(cache)
     assigned = repeated_folds(tables[0].participants, FOLDS, REPEATS, seed=SEED, ages=tables[0].ages)
-    return Two(tuple(tables), tuple(caches), replace(place, contract=tables[0].contract), np.asarray(assigned))
+    return Two(tuple(tables), tuple(caches), replace(place, contract=tables[0].contracts[0]), np.asarray(assigned))
 
 
 def embedded(options, two: Two) -> list[Way]:

@@ -121,7 +121,7 @@ def from_scratch(work: Path, two: Two, repeats: int) -> Way:
     """
     table, cohort = two.tables[0], Cohort(two.caches[0], two.tables[0].ages)
     beyond = Cohort(two.caches[1], two.tables[1].ages)
-    setup = Setup(KIND, two.place, SCRATCH, {"widths": WIDTHS, **SLICES}, work=work / "scratch")
+    setup = Setup(KIND, (two.place.contract,), two.place.steps, SCRATCH, {"widths": WIDTHS, **SLICES}, work=work / "scratch")
     first, others = np.full(two.assigned.shape, np.nan), []
     for repeat, folds in enumerate(two.assigned[:repeats]):
         for fold in range(FOLDS):
@@ -149,7 +149,7 @@ def cached_features(path: Path, model: NetworkModel | SegmentModel, two: Two) ->
         net.eval()
         with torch.inference_mode():
             rows = [
-                [net.features(torch.from_numpy(cache.read(row))[None, None])[0].numpy() for row in range(len(cache.volumes))]
+                [net.features(torch.from_numpy(cache.read(row))[None])[0].numpy() for row in range(len(cache.volumes))]
                 for cache in two.caches
             ]
         np.savez(path, first=np.array(rows[0]), others=np.array(rows[1]))

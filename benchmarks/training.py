@@ -41,10 +41,10 @@ def measure(kind: str, precision: str, device: str, batch: int, people: int, thr
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "volumes.npy"
-        volumes = np.lib.format.open_memmap(path, "w+", np.float16, (people + 1, *architecture["shape"]))
+        volumes = np.lib.format.open_memmap(path, "w+", np.float16, (people + 1, 1, *architecture["shape"]))
         for row in range(len(volumes)):
             volumes[row] = generator.random(architecture["shape"], dtype=np.float32)
-        scales = np.tile(np.array([[1.0, 0.0]], np.float32), (len(volumes), 1))
+        scales = np.tile(np.array([[1.0, 0.0]], np.float32), (len(volumes), 1, 1))
         cohort = Cohort(Cache(np.load(path, mmap_mode="r"), scales, scales), generator.uniform(20, 80, len(volumes)))
         del volumes
         recipe = recipe_for(kind, soft=False, epochs=2, batch=batch, precision=precision)

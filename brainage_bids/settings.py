@@ -21,6 +21,15 @@ ALTERNATIVES = ("two-sided", "greater", "less")
 MEDIATION_OUTCOMES = ("age", "pad", "brain_age")
 
 
+_TYPES: Mapping[str, tuple[tuple[type, ...], str, str]] = {
+    "str": ((str,), "a text", "texts"),
+    "bool": ((bool,), "true or false", "true or false"),
+    "int": ((int,), "a whole number", "whole numbers"),
+    "float": ((float, int), "a number", "numbers"),
+}
+"""What a field may hold by its annotation, and what messages call one and several of it."""
+
+
 class _Written:
     """What all settings share: types are checked, TOML is written and read."""
 
@@ -40,12 +49,15 @@ class _Written:
 
     def _check_type(self, name: str, kind: str) -> None:
         value = getattr(self, name)
-        if kind == "tuple[str, ...]":
-            fits, wanted = isinstance(value, tuple) and all(isinstance(item, str) for item in value), "a list of texts"
+        if kind.endswith(" | None") and value is None:
+            return
+        kind = kind.removesuffix(" | None")
+        inner = kind.removeprefix("tuple[").removesuffix(", ...]")
+        expected, one, many = _TYPES[inner]
+        if inner != kind:
+            fits, wanted = isinstance(value, tuple) and all(type(item) in expected for item in value), f"a list of {many}"
         else:
-            types = {"str": (str, "a text"), "bool": (bool, "true or false"), "int": (int, "a whole number")}
-            expected, wanted = types[kind]
-            fits = type(value) is expected
+            fits, wanted = type(value) in expected, one
         texts = value if isinstance(value, tuple) else (value,)
         if fits and any(isinstance(text, str) and not _is_utf8(text) for text in texts):
             raise BadConfiguration(f"The setting {name} is {value!r}, which is not UTF-8; give the file or folder another name.")
@@ -62,7 +74,8 @@ class _Written:
         """
         import tomli_w
 
-        return tomli_w.dumps({name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()})
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -262,6 +275,72 @@ class GroupSettings(_Written):
         if len(edges) == 1 or any(not low < high for low, high in zip(edges, edges[1:])):
             raise BadConfiguration(f"The setting age_bins is {list(self.age_bins)}; give two growing ages at least.")
         return edges
+
+
+@dataclass(frozen=True)
+class TrainSettings(_Written):
+    """Settings of ``brainage-train``, by the names of its options; what is None or empty was not given.
+
+    Places that are written to (``--out``, ``--cv-out``, ``--work``) are none, as another training must not take them.
+
+    Attributes
+    ----------
+    derivatives, phenotype, split_file, mapping, paired : str or tuple of str
+        Absolute paths.
+    init : str
+        Name or absolute folder of a model.
+    """
+
+    derivatives: tuple[str, ...]
+    phenotype: tuple[str, ...] = ()
+    model: str | None = None
+    task: str | None = None
+    name: str | None = None
+    folds: int | None = None
+    repeats: int | None = None
+    seed: int | None = None
+    group_column: str | None = None
+    exclude_flag: tuple[str, ...] = ()
+    dataset_name: tuple[str, ...] = ()
+    model_version: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    limits: tuple[str, ...] = ()
+    input: tuple[str, ...] = ()
+    target: str | None = None
+    where: str | None = None
+    split_parts: bool = False
+    split_file: str | None = None
+    runs: int | None = None
+    init: str | None = None
+    freeze: str | None = None
+    widths: tuple[int, ...] = ()
+    block: str | None = None
+    bins: tuple[float, ...] = ()
+    loss: str | None = None
+    optimiser: str | None = None
+    rate: float | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    batch: int | None = None
+    accumulate: int | None = None
+    precision: str | None = None
+    balance: bool = False
+    augmentation: str | None = None
+    device: str | None = None
+    cache_type: str | None = None
+    allow_missing: bool = False
+    export_features: bool = False
+    labels: str | None = None
+    patch: int | None = None
+    paintings: int | None = None
+    mapping: str | None = None
+    paired: str | None = None
+    leave_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check types; BadConfiguration with the name of the setting. What values mean is checked where options are."""
+        self._check_types()
 
 
 def _is_utf8(text: str) -> bool:

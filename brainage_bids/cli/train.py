@@ -12,6 +12,7 @@ from brainage_bids import __version__
 from brainage_bids.cli import train_network, train_segment
 from brainage_bids.cli.console import Progress, print_table, run_script
 from brainage_bids.cli.parser import Parser
+from brainage_bids.cli.train_options import parse_options, settings_of
 from brainage_bids.cli.train_volumes import add_options, check_options
 from brainage_bids.cli.train_volumes import train as train_volumes
 from brainage_bids.files import real
@@ -42,9 +43,15 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train a brain-age model on the outputs of 'brainage BIDS OUT participant' and measure its errors on people held out. "
         "'brainage-train compare --help' sets several networks side by side.",
     )
-    parser.add_argument("derivatives", nargs="+", type=Path, metavar="DERIVATIVES", help="output folders of participant runs")
+    parser.add_argument("derivatives", nargs="*", type=Path, metavar="DERIVATIVES", help="output folders of participant runs")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model folder to be written")
+    parser.add_argument(
+        "--config-file",
+        type=Path,
+        metavar="TOML",
+        help="options from a file, such as the settings.toml of a model; the command line wins",
+    )
     parser.add_argument(
         "--phenotype",
         type=Path,
@@ -90,16 +97,22 @@ def main(argv: list[str] | None = None) -> int:
         from brainage_bids.cli.train_compare import main as compare
 
         return compare(given[1:])
+    return run_script(PROGRAM, lambda: _run(given))
+
+
+def _run(given: list[str]) -> int:
     parser = make_parser()
-    options = parser.parse_args(given)
+    options = parse_options(parser, given)
+    if not options.derivatives:
+        parser.error("the following arguments are required: DERIVATIVES")
     check_options(parser, options)
     train_network.check_options(parser, options)
     train_segment.check_options(parser, options)
     if options.task == "segment":
-        return run_script(PROGRAM, lambda: train_segment.train(options, _about(options), Progress))
+        return train_segment.train(options, _about(options), Progress)
     if options.model in NETS:
-        return run_script(PROGRAM, lambda: train_network.train(options, _about(options), Progress))
-    return run_script(PROGRAM, lambda: _train(options) if options.model == "gpr" else _train_volumes(options))
+        return train_network.train(options, _about(options), Progress)
+    return _train(options) if options.model == "gpr" else _train_volumes(options)
 
 
 def _train_volumes(options: argparse.Namespace) -> int:
@@ -196,6 +209,7 @@ def _about(options: argparse.Namespace) -> About:
         licence=options.licence,
         citation=options.citation,
         limits=tuple(options.limits),
+        settings=settings_of(options).to_toml(),
     )
 
 

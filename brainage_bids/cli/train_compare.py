@@ -17,6 +17,7 @@ from brainage_bids.models.nets import NETS
 from brainage_bids.records import FLAGS
 
 if TYPE_CHECKING:
+    from brainage_bids.models.inputs import NetInput
     from brainage_bids.training.compare import Cell, Outcome
     from brainage_bids.training.images import ImageTable
 
@@ -184,7 +185,7 @@ def _trained_on(options: argparse.Namespace) -> set | None:
     """Person and session of everybody for whom ``--where`` holds, if others are predicted too; None where all are trained on."""
     if not options.also_predict:
         return None
-    narrow = _find(options, _place(options, options.models[0]), options.where)
+    narrow = _find(options, _places(options, options.models[0]), options.where)
     return set(zip(narrow.participants, narrow.sessions, strict=True))
 
 
@@ -269,22 +270,19 @@ def _cells(options: argparse.Namespace, out: Path, kept: set | None) -> list[Cel
 
     Visits that do not count go where another visit of the person does: people, not scans, are held out.
     """
-    import torch
-
-    from brainage_bids.models.network import NetworkModel, make_network
     from brainage_bids.records import BadDataset
     from brainage_bids.training.cache import pack
     from brainage_bids.training.compare import SCRATCH, Cell
     from brainage_bids.training.network_train import Setup, check_bins
-    from brainage_bids.training.transfer import start_from
 
     starts, work, device = _starts(options, out), options.work or out.with_name(f"{out.name}_work"), train_network._device(options)
     packed = {}
     for token in dict.fromkeys(options.models):
-        place = _place(options, token)
-        table = _find(options, place, f"({options.where}) or ({options.also_predict})" if options.also_predict else options.where)
+        places = _places(options, token)
+        table = _find(options, places, f"({options.where}) or ({options.also_predict})" if options.also_predict else options.where)
         how = {"dtype": options.cache_type or "float16", "allow_missing": options.allow_missing}
-        packed[token] = place, *pack(table, place.steps, work, progress=Progress(f"packing images of {token}"), **how)
+        steps = places[0].steps
+        packed[token] = steps, *pack(table, steps, work, progress=Progress(f"packing images of {token}"), **how)
     shared = set.intersection(*(set(zip(table.participants, table.sessions, strict=True)) for _, table, _ in packed.values()))
     if kept is not None:
         ours = {person for person, _ in kept & shared}
@@ -292,40 +290,38 @@ def _cells(options: argparse.Namespace, out: Path, kept: set | None) -> list[Cel
     if not shared:
         raise BadDataset("There is nobody of whom all these networks have an image.")
     cells = []
-    for token, (place, table, cache) in packed.items():
+    for token, (steps, table, cache) in packed.items():
         kind, _, block = token.partition(":")
         rows = [row for row, key in enumerate(zip(table.participants, table.sessions, strict=True)) if key in shared]
         table, cache = table.keep(rows, {}), cache.keep(rows)
         one = argparse.Namespace(**{**vars(options), "model": kind, "block": block or None})
         recipe, architecture = train_network._recipe(one)
         check_bins(table.ages, architecture)
-        setup = Setup(kind, replace(place, contract=table.contract), recipe, architecture, device=device, work=work)
+        setup = Setup(kind, table.contracts, steps, recipe, architecture, device=device, work=work)
         cells.append(Cell(token, SCRATCH, setup, table, cache))
         for word, model in starts:
             if _token(model) != token:
                 continue
             own = {name: value for name, value in model.architecture.items() if name not in ("shape", "channels", "bins")}
             setup = replace(setup, architecture={**own, **architecture}, init=model, freeze=options.freeze)
-            with torch.device("meta"):
-                net, full = make_network(kind, [table.contract], place.steps, setup.architecture)
-            start_from(net.to_empty(device="cpu"), model, NetworkModel(kind, full, net, (table.contract,), place.steps))
+            setup.try_network()
             cells.append(Cell(token, word, setup, table, cache))
     return cells
 
 
-def _place(options: argparse.Namespace, token: str):
-    from brainage_bids.models.inputs import net_input
+def _places(options: argparse.Namespace, token: str) -> tuple[NetInput, ...]:
+    from brainage_bids.training.images import net_inputs
 
-    return net_input(token.partition(":")[0], options.input)
+    return net_inputs(token.partition(":")[0], options.input)
 
 
-def _find(options: argparse.Namespace, place, where: str | None) -> ImageTable:
+def _find(options: argparse.Namespace, places: Sequence[NetInput], where: str | None) -> ImageTable:
     from brainage_bids.training.images import find_images
 
     return find_images(
         options.derivatives,
         options.phenotype,
-        place,
+        places,
         target=options.target,
         where=where,
         exclude_flags=tuple(options.exclude_flag or ("poor_registration",)),

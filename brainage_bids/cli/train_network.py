@@ -38,7 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that only networks have."""
     group = parser.add_argument_group(f"only for networks (--model {', '.join(NETS)})")
     add = group.add_argument
-    add("--input", metavar="NAME", help="image and intensity rule (docs/networks.md; default: the published one of the kind)")
+    add(
+        "--input",
+        nargs="+",
+        metavar="NAME",
+        help="image and intensity rule (docs/networks.md; default: the published one of the kind); several images of one kind are the "
+        "channels of one network, such as packed2 packed2flair",
+    )
     add("--target", metavar="COLUMN", help="column of the phenotype table that is learned (default: the age)")
     add("--where", metavar="CONDITION", help="who is trained on, such as \"group == 'control' and age >= 20\"")
     add("--split-parts", action="store_true", default=None, help="8:1:1 by age decile and site instead of folds")
@@ -102,28 +108,26 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
 
 
 def _train(options: argparse.Namespace, about: About, progress, team: Team, device: str) -> int:
-    from dataclasses import replace
-
     import numpy as np
 
-    from brainage_bids.models.inputs import net_input
     from brainage_bids.training.folder import check_place
+    from brainage_bids.training.images import net_inputs
     from brainage_bids.training.network_train import Setup, check_ages, check_bins, train_folds, train_parts
     from brainage_bids.training.transfer import in_box_of
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
     init = _init(options)
-    table = in_box_of(_images(options, net_input(options.model, options.input)), init)
+    places = net_inputs(options.model, options.input)
+    table = in_box_of(_images(options, places), init)
     check_ages(table.ages)
-    place = replace(net_input(options.model, options.input), contract=table.contract)
     recipe, architecture = _recipe(options)
     check_bins(table.ages, architecture)
     work = options.work or beside(options.out, "_work")
-    setup = Setup(options.model, place, recipe, architecture, init, options.freeze, device, work, team)
-    _try_network(setup, place)
+    setup = Setup(options.model, table.contracts, places[0].steps, recipe, architecture, init, options.freeze, device, work, team)
+    setup.try_network()
     parts, words = _parts(options, table)
-    table, cache = _pack(options, table, place, work, progress, team)
+    table, cache = _pack(options, table, setup, progress)
     _print_people(table, words)
     told = _print_epoch if team.leads else None
     if parts is not None:
@@ -144,13 +148,13 @@ def _train(options: argparse.Namespace, about: About, progress, team: Team, devi
     return 0
 
 
-def _images(options: argparse.Namespace, place: NetInput) -> ImageTable:
+def _images(options: argparse.Namespace, places: Sequence[NetInput]) -> ImageTable:
     from brainage_bids.training.images import find_images
 
     return find_images(
         options.derivatives,
         options.phenotype,
-        place,
+        places,
         target=options.target,
         where=options.where,
         group_column=options.group_column,
@@ -159,17 +163,17 @@ def _images(options: argparse.Namespace, place: NetInput) -> ImageTable:
     )
 
 
-def _pack(options: argparse.Namespace, table: ImageTable, place: NetInput, work: Path, progress, team: Team):
+def _pack(options: argparse.Namespace, table: ImageTable, setup: Setup, progress):
     """Packed images; the first process makes them while the others wait."""
     from brainage_bids.training.cache import pack
 
     how = {"dtype": options.cache_type or "float16", "allow_missing": options.allow_missing}
-    if team.leads:
-        found = pack(table, place.steps, work, progress=progress("packing images"), **how)
-        team.wait()
+    if setup.team.leads:
+        found = pack(table, setup.steps, setup.work, progress=progress("packing images"), **how)
+        setup.team.wait()
         return found
-    team.wait()
-    return pack(table, place.steps, work, **how)
+    setup.team.wait()
+    return pack(table, setup.steps, setup.work, **how)
 
 
 def _write(options: argparse.Namespace, trained, held_out: HeldOut, setup: Setup, table: ImageTable, cache, about: About, parts, facts):
@@ -244,20 +248,6 @@ def _device(options: argparse.Namespace) -> str:
     from brainage_bids.models.network import usable_device
 
     return usable_device(options.device or "auto")
-
-
-def _try_network(setup: Setup, place: NetInput) -> None:
-    """Make the network once, without memory, so that what does not fit is said before hours of packing."""
-    import torch
-
-    from brainage_bids.models.network import NetworkModel, make_network
-    from brainage_bids.training.transfer import start_from
-
-    with torch.device("meta"):
-        net, architecture = make_network(setup.kind, [place.contract], place.steps, setup.architecture)
-    if setup.init is not None:
-        net = net.to_empty(device="cpu")
-        start_from(net, setup.init, NetworkModel(setup.kind, architecture, net, (place.contract,), place.steps))
 
 
 def _parts(options: argparse.Namespace, table: ImageTable) -> tuple[Mapping[str, str] | None, str]:

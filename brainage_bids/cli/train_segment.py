@@ -55,6 +55,8 @@ def check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     given += [name for name in ("group_column", "cv_out") if getattr(options, name)]
     if given:
         parser.error(f"--{given[0].replace('_', '-')} goes with --task age")
+    if len(options.input or ()) > 1:
+        parser.error("--task segment looks at one image; give one --input")
     if (options.patch is not None and options.patch < 8) or (options.paintings is not None and options.paintings < 1):
         parser.error("--patch is 8 or more, --paintings one or more")
 
@@ -79,7 +81,7 @@ def train(options: argparse.Namespace, about: About, progress) -> int:
 
     start = time.monotonic()
     check_place(options.out, options.overwrite)
-    place, labels = net_input(options.model, options.input), label_set(options.labels or "structures")
+    place, labels = net_input(options.model, *(options.input or ())), label_set(options.labels or "structures")
     check_input(place)
     names = ("optimiser", "rate", "epochs", "patience", "batch", "accumulate", "precision", "augmentation")
     recipe = recipe_for_segments(options.model, **{name: getattr(options, name) for name in names})

@@ -14,11 +14,11 @@ from brainage_bids.group.collect import Collected, collect, some
 from brainage_bids.group.made_groups import made_groups
 from brainage_bids.group.own_columns import ESTIMATE, MADE_GROUP, MEASURES, PHENOTYPE_FLAGS
 from brainage_bids.group.phenotype_columns import MOST_KINDS, describe
-from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.settings import GroupSettings
 from brainage_bids.stats.associations import outliers
 from brainage_bids.stats.comparisons import shown
+from brainage_bids.stats.queries import rows_where
 from brainage_bids.stats.rows import labels, numbers
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration, UnusableInput
 from brainage_bids.stats.comparisons import shown
+from brainage_bids.stats.queries import rows_where
 from brainage_bids.stats.rows import numbers
 
 CDR = "cdr"

@@ -60,11 +60,13 @@ def preset(name: str) -> Augmentation:
 
 
 def augment(image: torch.Tensor, how: Augmentation, generator: np.random.Generator) -> torch.Tensor:
-    """Change one image.
+    """Change the images of one session.
+
+    They move, and lose resolution, as one; brightness, bias field and noise are drawn for each, as each was a scan of its own.
 
     Parameters
     ----------
-    image : Tensor, shape (X, Y, Z)
+    image : Tensor, shape (channels, X, Y, Z)
         float32; not altered.
     how : Augmentation
     generator : Generator
@@ -72,23 +74,31 @@ def augment(image: torch.Tensor, how: Augmentation, generator: np.random.Generat
 
     Returns
     -------
-    Tensor, shape (X, Y, Z), float32
+    Tensor, shape (channels, X, Y, Z), float32
 
     Examples
     --------
-    >>> line = torch.arange(3.0).reshape(3, 1, 1)
+    >>> line = torch.arange(3.0).reshape(1, 3, 1, 1)
     >>> augment(line, Augmentation(flip=1.0), np.random.default_rng(0)).ravel().tolist()
     [2.0, 1.0, 0.0]
     """
     if how.shift:
-        image = shifted(image, [int(n) for n in generator.integers(-how.shift, how.shift + 1, 3)])
+        steps = [int(n) for n in generator.integers(-how.shift, how.shift + 1, 3)]
+        image = torch.stack([shifted(one, steps) for one in image])
     if how.flip and generator.random() < how.flip:
-        image = image.flip(0)
+        image = image.flip(1)
     if how.affine and generator.random() < how.affine:
         angles = np.deg2rad(generator.uniform(-how.rotate_deg, how.rotate_deg, 3))
-        image = turned(image, angles, float(generator.uniform(1 - how.scale, 1 + how.scale)))
+        scale = float(generator.uniform(1 - how.scale, 1 + how.scale))
+        image = torch.stack([turned(one, angles, scale) for one in image])
     if how.blur and generator.random() < how.blur:
-        image = coarser(image, int(generator.integers(0, 3)))
+        axis = int(generator.integers(0, 3))
+        image = torch.stack([coarser(one, axis) for one in image])
+    return torch.stack([_rescanned(one, how, generator) for one in image])
+
+
+def _rescanned(image: torch.Tensor, how: Augmentation, generator: np.random.Generator) -> torch.Tensor:
+    """Bias field, brightness and noise of one scan."""
     if how.bias:
         image = image * smooth_field(image.shape, how.bias, generator)
     if how.gain:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from brainage_bids.files import read_json
 from brainage_bids.models.contract import check_image
 from brainage_bids.models.features import block_means
 from brainage_bids.models.gpr import correlation
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.preparation import Step, prepare, steps_to_json
 from brainage_bids.records import BadDataset, UnusableInput
 from brainage_bids.training.images import ImageTable, Progress
@@ -29,11 +31,11 @@ class Cache:
 
     Attributes
     ----------
-    volumes : ndarray, shape (n, X, Y, Z)
+    volumes : ndarray, shape (n, channels, X, Y, Z)
         float16 or uint8, memory-mapped; prepared as the network wants them.
-    scales : ndarray, shape (n, 2), float32
+    scales : ndarray, shape (n, channels, 2), float32
         Value = packed × scale + offset, of each image.
-    cells : ndarray, shape (n, cells…), float32
+    cells : ndarray, shape (n, channels, cells…), float32
         Cell means of the images before preparation, memory-mapped.
     name : str
         Of the pack; other images, or images prepared in another way, have another one.
@@ -58,26 +60,28 @@ class Cache:
         return row if self.rows is None else self.rows[row]
 
     def read(self, row: int) -> np.ndarray:
-        """One prepared image, float32."""
+        """The prepared images of one session, (channels, X, Y, Z) float32."""
         row = self._place(row)
-        scale, offset = self.scales[row]
         values = self.volumes[row].astype(np.float32)
         if self.volumes.dtype == np.uint8:
+            scale, offset = (column.reshape(-1, *(1,) * (values.ndim - 1)) for column in self.scales[row].T)
             values = values * scale + offset
         return values
 
     def mean_cells(self, rows: Sequence[int]) -> np.ndarray:
-        """Mean over some images, float32."""
+        """Mean over some sessions, (channels, cells…) float32."""
         total = np.zeros(self.cells.shape[1:])
         for row in rows:
             total += self.cells[self._place(row)]
         return (total / len(rows)).astype(np.float32)
 
-    def similarity_limit(self, rows: Sequence[int]) -> float:
-        """1 − 2 max(1 − r), r the correlations of the images with their mean."""
-        mean = self.mean_cells(rows).ravel()
-        lowest = min(correlation(self.cells[self._place(row)].ravel(), mean) for row in rows)
-        return 1.0 - 2.0 * (1.0 - lowest)
+    def similarity_limits(self, rows: Sequence[int]) -> list[float]:
+        """1 − 2 max(1 − r) of each channel, r the correlations of its images with their mean."""
+        limits = []
+        for channel, mean in enumerate(self.mean_cells(rows)):
+            lowest = min(correlation(self.cells[self._place(row), channel].ravel(), mean.ravel()) for row in rows)
+            limits.append(1.0 - 2.0 * (1.0 - lowest))
+        return limits
 
 
 def pack(
@@ -89,7 +93,7 @@ def pack(
     allow_missing: bool = False,
     progress: Progress | None = None,
 ) -> tuple[ImageTable, Cache]:
-    """Read, check, prepare and pack every image; what was packed before from the same files is opened again.
+    """Read, check, prepare and pack every image, those of a session together; what was packed before from the same files is opened again.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ def pack(
     dtype : {"float16", "uint8"}
         uint8 takes half the place: 256 levels between the least and largest value of each image.
     allow_missing : bool
-        Leave out images that cannot be read or do not fit, instead of stopping.
+        Leave out sessions with an image that cannot be read or does not fit, instead of stopping.
     progress : callable, optional
 
     Returns
@@ -138,30 +142,29 @@ def refuse(reasons: Mapping[int, str], allow_missing: bool, what: str = "images"
 def _digest(table: ImageTable, steps: Sequence[Step], dtype: str) -> str:
     """What the packed values depend on."""
     content = []
-    for path in table.paths:
+    for path in chain.from_iterable(table.paths):
         status = path.stat()
         content.append([os.fspath(path.resolve()), status.st_size, status.st_mtime_ns])
-    what = [content, repr(table.contract), steps_to_json(steps), dtype, 1]
+    what = [content, repr(table.contracts), steps_to_json(steps), dtype, 2]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _write(table: ImageTable, steps: Sequence[Step], target: Path, dtype: str, allow_missing: bool, progress: Progress | None) -> None:
     """Fill a folder; its index comes last and says that all is there."""
     reasons: dict[int, str] = {}
-    scales: list[tuple[float, float]] = []
+    scales: list[np.ndarray] = []
     count = len(table.paths)
     with write_atomic(target / _VOLUMES) as first, write_atomic(target / _CELLS) as second, write_atomic(target / _SCALES) as third:
         with Stack(first, dtype, count) as volumes, Stack(second, "float32", count) as cells:
-            for row, path in enumerate(table.paths):
+            for row, paths in enumerate(table.paths):
                 try:
-                    raw = check_image(table.contract, path, "the images of the other people")
-                    values = prepare(raw, table.contract, steps).data
-                    packed, scale = _packed(values, dtype, path)
+                    channels = [_channel(path, contract, steps, dtype) for path, contract in zip(paths, table.contracts, strict=True)]
                 except UnusableInput as error:
                     reasons[row] = str(error)
                     continue
+                packed, means, scale = (np.stack(parts) for parts in zip(*channels, strict=True))
                 volumes.add(packed)
-                cells.add(block_means(raw, table.contract.voxel_mm))
+                cells.add(means)
                 scales.append(scale)
                 if progress:
                     progress(row + 1, count)
@@ -192,6 +195,13 @@ class Stack:
             np.lib.format.write_array_header_1_0(self._file, header)
             self._end = self._file.tell() + self._count * row.size * self._dtype.itemsize
         self._file.write(np.ascontiguousarray(row, dtype=self._dtype).data)
+
+
+def _channel(path: Path, contract: InputContract, steps: Sequence[Step], dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One image of a session: packed, its cell means, its scale and offset."""
+    raw = check_image(contract, path, "the images of the other people")
+    packed, scale = _packed(prepare(raw, contract, steps).data, dtype, path)
+    return packed, block_means(raw, contract.voxel_mm), np.array(scale)
 
 
 def _packed(values: np.ndarray, dtype: str, path: Path) -> tuple[np.ndarray, tuple[float, float]]:

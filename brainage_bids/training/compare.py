@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from brainage_bids.models.network import NetworkModel, load_state, make_network, state_arrays
+from brainage_bids.models.network import load_state, state_arrays
 from brainage_bids.stats.folds import participant_folds
 from brainage_bids.stats.metrics import bootstrap_intervals, error_metrics
 from brainage_bids.stats.permutation import sign_flip_test
@@ -215,11 +215,11 @@ def _scored(table: ImageTable, by_run: Sequence[Mapping[int, Sequence[float]]]) 
 def _again(setup: Setup, cohort: Cohort, rows: Round, seed: int, epochs: int):
     """The network after so many epochs on training and validation together, and the seconds; nothing is chosen any more."""
     torch.manual_seed(seed)
-    both, contract = [*rows.train, *rows.validation], setup.place.contract
-    net, architecture = make_network(setup.kind, [contract], setup.place.steps, setup.architecture)
+    both, model = [*rows.train, *rows.validation], setup.make()
+    net = model.net
     net.head.start_at(float(cohort.ages[both].mean()))
     if setup.init is not None:
-        start_from(net, setup.init, NetworkModel(setup.kind, architecture, net, (contract,), setup.place.steps))
+        start_from(net, setup.init, model)
     last: dict[str, np.ndarray] = {}
     recipe = replace(setup.recipe, epochs=epochs, patience=epochs)
     how = {"seed": seed, "freeze": setup.freeze, "device": setup.device, "told": lambda line: last.update(state_arrays(net))}

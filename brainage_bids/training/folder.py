@@ -30,6 +30,10 @@ EXAMPLE_PEOPLE = 10
 """The example is the mean of up to this many people, the oldest ones."""
 
 
+SETTINGS_FILE = "settings.toml"
+"""The settings of the training, for ``brainage-train --config-file``."""
+
+
 @dataclass(frozen=True)
 class About:
     """What a person must say about a model, because no data can."""
@@ -40,6 +44,12 @@ class About:
     licence: str
     citation: str
     limits: tuple[str, ...] = ()
+    settings: str = ""  # TOML of what was asked for; empty if that is not known
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        """Files of the folder, by name, that tell how the model was asked for."""
+        return {SETTINGS_FILE: self.settings.encode()} if self.settings else {}
 
 
 def make_card(data: TrainingData, validation: CrossValidation, about: About, files: Mapping[str, str]) -> ModelCard:
@@ -176,6 +186,7 @@ def _write_files(folder: Path, model: GprModel, data: TrainingData, validation: 
         WEIGHTS: write_bytes(folder / WEIGHTS, pack_arrays(arrays)),
         HEADS: write_bytes(folder / HEADS, json_bytes(heads)),
         EXAMPLE_ARRAYS: write_bytes(folder / EXAMPLE_ARRAYS, pack_arrays(example_arrays)),
+        **{name: write_bytes(folder / name, content) for name, content in about.kept.items()},
     }
     card = make_card(data, validation, about, files)
     expected = predict_example(ModelFolder(folder, card), example_arrays, volumes)

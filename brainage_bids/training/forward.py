@@ -36,9 +36,9 @@ class Cohort:
         return f"{self.cache.name}-{self.cache.volumes.shape}-{ages}"
 
     def item(self, row: int, rng: np.random.Generator) -> Sample:
-        """See `Dataset`: the image, augmented, and the age."""
-        image = augment(torch.from_numpy(self.cache.read(row)), preset(self.augmentation), rng)
-        return Sample(image[None, None], torch.tensor([self.ages[row]], dtype=torch.float32))
+        """See `Dataset`: the images, augmented, and the age."""
+        images = augment(torch.from_numpy(self.cache.read(row)), preset(self.augmentation), rng)
+        return Sample(images[None], torch.tensor([self.ages[row]], dtype=torch.float32))
 
     def drawn_by(self, recipe: Recipe) -> Cohort:
         """See `Dataset`."""
@@ -49,8 +49,8 @@ class Cohort:
         return balanced_weights(self.ages[rows])
 
     def images(self, rows: Sequence[int]) -> torch.Tensor:
-        """Prepared images of some rows, (len(rows), 1, X, Y, Z), float32."""
-        return torch.from_numpy(np.stack([self.cache.read(int(row)) for row in rows]))[:, None]
+        """Prepared images of some rows, (len(rows), channels, X, Y, Z), float32."""
+        return torch.from_numpy(np.stack([self.cache.read(int(row)) for row in rows]))
 
 
 def predict(net: AgeNet, cohort: Cohort, rows: Sequence[int], *, device: str = "cpu", batch: int = 4, team: Team = ALONE) -> np.ndarray:

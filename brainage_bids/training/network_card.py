@@ -61,25 +61,24 @@ def write_trained(
         If the place is taken.
     """
     rows = used.tolist()
-    contract = setup.place.contract
-    mean = cache.mean_cells(rows)
-    top = float(np.abs(mean).max())
-    mean = mean if top < 6e4 else mean * (1000.0 / top)  # half precision ends at 65,504; a correlation sees no factor
+    keys = [contract.key for contract in setup.inputs]
+    means = [mean if (top := float(np.abs(mean).max())) < 6e4 else mean * (1000.0 / top) for mean in cache.mean_cells(rows)]
+    # half precision ends at 65,504; a correlation sees no factor
     model = replace(
         trained.model,
         net=trained.model.net.to("cpu"),
         residual_sd=trained.validation_rmse,
-        mean_cells={contract.key: mean},
-        similarity={contract.key: cache.similarity_limit(rows)},
+        mean_cells=dict(zip(keys, means, strict=True)),
+        similarity=dict(zip(keys, cache.similarity_limits(rows), strict=True)),
     )
     oldest = used[np.argsort(table.ages[used], kind="stable")][-max(1, min(EXAMPLE_PEOPLE, len(used) // 2)) :]
     part = table.keep(rows, {})
-    kept = {HISTORY_FILE: history_text(trained.fitted.history).encode()}
+    kept = {HISTORY_FILE: history_text(trained.fitted.history).encode(), **about.kept}
 
     def make_card(files: Mapping[str, str]) -> ModelCard:
         return _card(setup, part, held_out, about, seeds, minutes, start, files)
 
-    example = {contract.key: cache.mean_cells(oldest.tolist())}
+    example = dict(zip(keys, cache.mean_cells(oldest.tolist()), strict=True))
     return write_network(out, model, make_card, example=example, kept=kept, overwrite=overwrite)
 
 
@@ -120,7 +119,7 @@ def _card(setup: Setup, table: ImageTable, held_out: HeldOut, about: About, seed
         kind=setup.kind,
         version=about.version,
         created=about.created,
-        needs=(ImageNeed(setup.place.contract),),
+        needs=tuple(map(ImageNeed, setup.inputs)),
         training=Training(
             datasets=table.datasets,
             n=table.n_people,

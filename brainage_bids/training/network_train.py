@@ -12,8 +12,9 @@ import numpy as np
 
 from brainage_bids.models.age_heads import Bins
 from brainage_bids.models.arithmetic import exact
-from brainage_bids.models.inputs import NetInput
+from brainage_bids.models.image_contract import InputContract
 from brainage_bids.models.network import NetworkModel, make_network
+from brainage_bids.models.preparation import Step
 from brainage_bids.models.segmenter import SegmentModel
 from brainage_bids.records import BadConfiguration, BadDataset
 from brainage_bids.stats.folds import participant_folds
@@ -40,8 +41,10 @@ class Setup:
     Attributes
     ----------
     kind : str
-    place : NetInput
-        With the contract of the images that are there.
+    inputs : tuple of InputContract
+        What the images that are there are, one a channel.
+    steps : tuple of Step
+        What is done to each before the network sees it.
     recipe : Recipe
     architecture : mapping
         Arguments of the network that are not the default ones.
@@ -57,7 +60,8 @@ class Setup:
     """
 
     kind: str
-    place: NetInput
+    inputs: tuple[InputContract, ...]
+    steps: tuple[Step, ...]
     recipe: Recipe
     architecture: Mapping[str, Any] = field(default_factory=dict)
     init: NetworkModel | SegmentModel | None = None
@@ -65,6 +69,26 @@ class Setup:
     device: str = "cpu"
     work: Path | None = None
     team: Team = ALONE
+
+    def make(self) -> NetworkModel:
+        """The network with random weights; BadConfiguration if it does not fit the images."""
+        net, architecture = make_network(self.kind, self.inputs, self.steps, self.architecture)
+        return NetworkModel(self.kind, architecture, net, self.inputs, self.steps)
+
+    def try_network(self) -> None:
+        """Make the network once, without memory, so that what does not fit is said before hours of packing.
+
+        Raises
+        ------
+        BadConfiguration
+            If it does not fit the images or the model it is to start from.
+        """
+        import torch
+
+        with torch.device("meta"):
+            model = self.make()
+        if self.init is not None:
+            start_from(model.net.to_empty(device="cpu"), self.init, model)
 
 
 @dataclass(frozen=True)
@@ -135,14 +159,12 @@ def train_one(setup: Setup, cohort: Cohort, train: Sequence[int], validation: Se
     import torch
 
     torch.manual_seed(seed)
-    contract = setup.place.contract
-    net, architecture = make_network(setup.kind, [contract], setup.place.steps, setup.architecture)
-    net.head.start_at(float(cohort.ages[list(train)].mean()))
-    model = NetworkModel(setup.kind, architecture, net, (contract,), setup.place.steps)
+    model = setup.make()
+    model.net.head.start_at(float(cohort.ages[list(train)].mean()))
     if setup.init is not None:
-        start_from(net, setup.init, model)
+        start_from(model.net, setup.init, model)
     how = {"freeze": setup.freeze, "device": setup.device, "work": setup.work, "team": setup.team}
-    fitted = fit(net, cohort, train, validation, setup.recipe, seed=seed, told=told, **how)
+    fitted = fit(model.net, cohort, train, validation, setup.recipe, seed=seed, told=told, **how)
     errors = _predicted(setup, model, cohort, np.asarray(validation)) - cohort.ages[list(validation)]
     return Trained(model, fitted, seed, max(LEAST_SD, float(np.sqrt(np.mean(errors**2)))))
 
@@ -290,7 +312,7 @@ def _features(setup: Setup, one: Trained, cohort: Cohort, rows: np.ndarray) -> n
     found = []
     with exact(), torch.inference_mode():
         for row in rows:
-            image = torch.from_numpy(cohort.cache.read(int(row)))[None, None].to(setup.device)
+            image = cohort.images([row]).to(setup.device)
             found.append(one.model.net.features(image)[0].flatten().double().cpu().numpy())
     return np.array(found)
 

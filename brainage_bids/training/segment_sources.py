@@ -88,12 +88,12 @@ class PackedSource:
             image, labels = shifted(image, steps), shifted(labels, steps)
         if how.flip and generator.random() < how.flip:
             image, labels = image.flip(0), labels.flip(0)
-        image = augment(image, replace(how, shift=0, flip=0.0, affine=0.0), generator)
+        image = augment(image[None], replace(how, shift=0, flip=0.0, affine=0.0), generator)[0]
         return image.numpy(), labels.numpy()
 
     def fixed(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Source`."""
-        return self.cache.read(row), self.table[self.labels[row]]
+        return self.cache.read(row)[0], self.table[self.labels[row]]
 
 
 @dataclass(frozen=True)
@@ -232,10 +232,11 @@ def packed_source(
     contract = replace(usual_contract([path for _, path, _ in found], place.contract), stripped=None)
     people = tuple(person for person, _, _ in found)
     nothing = (None,) * len(found)
-    table = ImageTable(people, nothing, np.zeros(len(found)), tuple(path for _, path, _ in found), contract, nothing, nothing, nothing)
+    paths = tuple((path,) for _, path, _ in found)
+    table = ImageTable(people, nothing, np.zeros(len(found)), paths, (contract,), nothing, nothing, nothing)
     kept, cache = pack(table, place.steps, work, dtype=dtype, allow_missing=allow_missing, progress=progress)
     readers = {path: reader for _, path, reader in found}
-    wanted = [readers[path] for path in kept.paths]
+    wanted = [readers[path] for (path,) in kept.paths]
     codes, reasons = _pack_labels(wanted, replace(place, contract=contract), work, cache.name, allow_missing)
     rows = [row for row in range(len(wanted)) if row not in reasons]
     kept, cache = kept.keep(rows, reasons), cache.keep(rows)

@@ -176,6 +176,7 @@ def write_segmenter(
             HEADS: write_bytes(folder / HEADS, json_bytes(heads)),
             HISTORY_FILE: write_bytes(folder / HISTORY_FILE, history_text(trained.fitted.history).encode()),
             DICE_FILE: write_bytes(folder / DICE_FILE, dice_text(trained.model.names, trained.dice).encode()),
+            **{name: write_bytes(folder / name, content) for name, content in about.kept.items()},
         }
         card = _card(trained, setup, about, datasets, minutes, files)
         write_bytes(folder / CARD, card_text(card).encode())

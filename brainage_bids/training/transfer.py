@@ -59,12 +59,14 @@ def start_from(net: AgeNet, source: NetworkModel | SegmentModel, wanted: Network
     """
     if source.kind != wanted.kind:
         raise BadConfiguration(f"A network {wanted.kind} cannot start from one of kind {source.kind}.")
-    for ours, theirs in zip(wanted.inputs, source.inputs, strict=False):
-        if (ours.shape, ours.affine) != (theirs.shape, theirs.affine):
-            grids = " and ".join("×".join(map(str, contract.shape)) for contract in (theirs, ours))
-            raise BadConfiguration(f"The model to start from was made for another grid than these images ({grids} voxels).")
-        if ours.key != theirs.key:
-            raise BadConfiguration(f"The model to start from looks at {theirs.key}, these images are {ours.key}.")
+    ours, theirs = wanted.inputs[0], source.inputs[0]
+    if (ours.shape, ours.affine) != (theirs.shape, theirs.affine):
+        grids = " and ".join("×".join(map(str, contract.shape)) for contract in (theirs, ours))
+        raise BadConfiguration(f"The model to start from was made for another grid than these images ({grids} voxels).")
+    keys = [contract.key for contract in wanted.inputs]
+    if keys != [contract.key for contract in source.inputs[: 1 if _three_for_one(source, wanted) else None]]:
+        known = ", ".join(contract.key for contract in source.inputs)
+        raise BadConfiguration(f"The model to start from looks at {known}, these images are {', '.join(keys)}; give the same --input.")
     if steps_to_json(source.steps) != steps_to_json(wanted.steps):
         raise BadConfiguration("The model to start from was trained with another intensity rule or crop; choose the same --input.")
     arrays = state_arrays(source.net)
@@ -89,9 +91,14 @@ def _words(value: object) -> str:
 
 def in_box_of(table: ImageTable, source: NetworkModel | SegmentModel | None) -> ImageTable:
     """The table with the box of the model to start from, if images are brains in a box; packing refuses larger ones."""
-    if source is None or table.contract.crop != "brain" or source.inputs[0].crop != "brain":
+    if source is None or table.contracts[0].crop != "brain" or source.inputs[0].crop != "brain":
         return table
-    return replace(table, contract=replace(table.contract, shape=source.inputs[0].shape))
+    return replace(table, contracts=(replace(table.contracts[0], shape=source.inputs[0].shape),))
+
+
+def _three_for_one(source: NetworkModel | SegmentModel, wanted: NetworkModel) -> bool:
+    """Whether kernels are summed: those of three channels, as networks of photographs have them, for one."""
+    return len(source.inputs) == 3 and len(wanted.inputs) == 1
 
 
 def _summed(value: np.ndarray, own: np.ndarray | None) -> np.ndarray:

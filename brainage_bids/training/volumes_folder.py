@@ -132,7 +132,7 @@ def write_volume_model(
     def make_card(files: Mapping[str, str]) -> ModelCard:
         return _card(trained, held_out, about, dataset, seed, files)
 
-    norms, example, kept = trained.model.norms, _example(trained), {MAPPING: label_maps}
+    norms, example, kept = trained.model.norms, _example(trained), {MAPPING: label_maps, **about.kept}
     return place_folder(out, lambda folder: write_volume_files(folder, arrays, heads, norms, example, kept, make_card))
 
 

@@ -17,10 +17,9 @@ from brainage_bids.cli.train import main
 from brainage_bids.models import load_model
 from brainage_bids.models.cardfile import read_card
 from brainage_bids.models.contract import input_paths
-from brainage_bids.models.inputs import net_input
 from brainage_bids.models.registry import open_model
 from brainage_bids.models.selftest import run_self_test
-from brainage_bids.training.images import find_images
+from brainage_bids.training.images import find_images, net_inputs
 
 AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
 SHAPE = (9, 10, 8)
@@ -150,10 +149,10 @@ def test_sites_of_two_datasets_are_two(people, tmp_path):
     """Both have a site0 and a site1; 8:1:1 is dealt within each of the four."""
     root, table = people
     other = write_cohort(tmp_path / "other" / "out", 24)
-    found = find_images([root, tmp_path / "other" / "out"], [table, other], net_input("resnet"))
+    found = find_images([root, tmp_path / "other" / "out"], [table, other], net_inputs("resnet"))
     assert set(found.projects) == {"1:site0", "1:site1", "2:site0", "2:site1"}
     assert set(found.keep(range(3), {}).projects) == {"1:site0", "1:site1"}
-    assert set(find_images([root], [table], net_input("resnet")).projects) == {"site0", "site1"}
+    assert set(find_images([root], [table], net_inputs("resnet")).projects) == {"site0", "site1"}
 
 
 @pytest.mark.slow
@@ -199,8 +198,8 @@ def test_bad_input_is_one_sentence(people, tmp_path, capsys):
     cases = [
         (("resnet", "--folds", "24", "--repeats", "1", "--where", "age < 24"), 65, "cannot be cross-validated in 24 folds"),
         (("resnet", "--split-parts", "--where", "age < 30"), 65, "cannot be divided 8:1:1"),
-        (("resnet", "--where", "age <"), 78, "cannot be read (invalid syntax); write for example"),
-        (("resnet", "--where", "iq > 3"), 78, "asks for the column 'iq'"),
+        (("resnet", "--where", "age <"), 78, "The query --where 'age <' cannot be read"),
+        (("resnet", "--where", "iq > 3"), 78, "names 'iq', which is no column"),
         (("resnet", "--target", "iq"), 78, "has no column 'iq'"),
         (("resnet", "--where", "age > 99"), 65, "No session can be trained on"),
         (("vgg8", "--input", "grey"), 78, "too small"),

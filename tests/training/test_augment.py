@@ -10,7 +10,7 @@ IMAGE = torch.from_numpy(ndimage.gaussian_filter(np.random.default_rng(0).random
 
 
 def changed(**how):
-    return augment(IMAGE, Augmentation(**how), np.random.default_rng(4))
+    return augment(IMAGE[None], Augmentation(**how), np.random.default_rng(4))[0]
 
 
 def test_nothing_changes_nothing():
@@ -19,9 +19,9 @@ def test_nothing_changes_nothing():
 
 def test_the_seed_decides_and_the_image_stays():
     before = IMAGE.clone()
-    first, second = (augment(IMAGE, PRESETS["strong"], np.random.default_rng(1)) for _ in range(2))
+    first, second = (augment(IMAGE[None], PRESETS["strong"], np.random.default_rng(1)) for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, augment(IMAGE, PRESETS["strong"], np.random.default_rng(2)))
+    assert not torch.equal(first, augment(IMAGE[None], PRESETS["strong"], np.random.default_rng(2)))
     assert torch.equal(IMAGE, before)
 
 
@@ -49,16 +49,25 @@ def test_flip_is_its_own_inverse():
     assert torch.equal(flipped.flip(0), IMAGE)
 
 
+def test_channels_move_as_one_and_are_noisy_each_for_itself():
+    how = Augmentation(shift=3, flip=0.5, rotate_deg=9, affine=1, blur=1)
+    moved = augment(torch.stack([IMAGE, 2 * IMAGE]), how, np.random.default_rng(2))
+    torch.testing.assert_close(moved[1], 2 * moved[0])
+    assert not torch.equal(moved[0], IMAGE)
+    noisy = augment(torch.stack([IMAGE, IMAGE]), Augmentation(noise=0.2, bias=0.1, gain=0.1), np.random.default_rng(2))
+    assert not torch.equal(noisy[0], noisy[1])
+
+
 def test_gain_keeps_zero_and_order():
     found = changed(gain=0.3)
     order = IMAGE.ravel().argsort()
     assert (found.ravel()[order].diff() >= 0).all()
-    assert augment(torch.zeros(4, 4, 4), Augmentation(gain=0.3), np.random.default_rng(0)).abs().max() == 0
+    assert augment(torch.zeros(1, 4, 4, 4), Augmentation(gain=0.3), np.random.default_rng(0)).abs().max() == 0
 
 
 def test_noise_and_field_have_their_size():
     large = torch.linspace(0, 1, 40**3).reshape(40, 40, 40)
-    noise = augment(large, Augmentation(noise=0.2), np.random.default_rng(3)) - large
+    noise = augment(large[None], Augmentation(noise=0.2), np.random.default_rng(3))[0] - large
     assert 0 < noise.std() <= 0.2 * large.std() * 1.02
     field = smooth_field((20, 20, 20), 0.3, np.random.default_rng(0)).log()
     assert field.abs().max() <= 0.3 + 1e-5

@@ -59,13 +59,13 @@ def model(cohort):
 
 
 def test_the_box_is_that_of_the_largest_brains_and_two_voxels(cohort):
-    contract = find_images([cohort / "out"], [cohort / "people.tsv"], PLACE).contract
+    contract = find_images([cohort / "out"], [cohort / "people.tsv"], [PLACE]).contracts[0]
     assert contract.shape == tuple(n + 2 for n in LARGEST)
     assert (contract.crop, contract.space, contract.modality, contract.voxel_mm) == ("brain", "T1w", "FLAIR", (1.0, 1.0, 1.0))
 
 
 def test_a_brain_lies_in_the_middle_whatever_its_place(cohort):
-    contract = find_images([cohort / "out"], [cohort / "people.tsv"], PLACE).contract
+    contract = find_images([cohort / "out"], [cohort / "people.tsv"], [PLACE]).contracts[0]
     found = check_image(contract, derivative_path(cohort / "out", "packed", "sub-00", image="FLAIR"), "this test")
     assert found.shape == contract.shape
     filled = [np.flatnonzero(found.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
@@ -74,7 +74,7 @@ def test_a_brain_lies_in_the_middle_whatever_its_place(cohort):
 
 
 def test_other_voxels_are_refused(cohort, tmp_path):
-    contract = find_images([cohort / "out"], [cohort / "people.tsv"], PLACE).contract
+    contract = find_images([cohort / "out"], [cohort / "people.tsv"], [PLACE]).contracts[0]
     path = write_brain(tmp_path, "sub-1", (5, 5, 5), affine=TURNED @ np.diag([2, 2, 2, 1]))
     with pytest.raises(UnusableInput, match="voxels of 1×1×1 mm are needed and its are 2×2×2 mm"):
         check_image(contract, path, "this test")

@@ -13,12 +13,11 @@ import brainage_bids
 from brainage_bids.bids.names import derivative_path
 from brainage_bids.imaging.intensity import by_mean
 from brainage_bids.models.features import block_means
-from brainage_bids.models.inputs import net_input
 from brainage_bids.models.preparation import Step
 from brainage_bids.records import BadDataset
 from brainage_bids.training import cache as cache_module
 from brainage_bids.training.cache import pack
-from brainage_bids.training.images import find_images
+from brainage_bids.training.images import find_images, net_inputs
 
 AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
 SHAPE = (6, 7, 8)
@@ -43,7 +42,7 @@ def people(tmp_path):
 
 
 def table_of(root):
-    return find_images([root / "out"], [root / "p.tsv"], net_input("resnet"))
+    return find_images([root / "out"], [root / "p.tsv"], net_inputs("resnet"))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("uint8", 1 / 255)])
@@ -55,8 +54,8 @@ def test_packed_values_are_the_prepared_ones(people, dtype, tolerance):
     assert isinstance(cache.volumes, np.memmap)
     for row in range(5):
         expected = by_mean(values[row])[:, 1:, 2:]
-        np.testing.assert_allclose(cache.read(row), expected, atol=tolerance * expected.max())
-        np.testing.assert_allclose(cache.cells[row], block_means(values[row], (1.5,) * 3), rtol=1e-6)
+        np.testing.assert_allclose(cache.read(row)[0], expected, atol=tolerance * expected.max())
+        np.testing.assert_allclose(cache.cells[row, 0], block_means(values[row], (1.5,) * 3), rtol=1e-6)
     np.testing.assert_allclose(cache.mean_cells([1, 3]), (cache.cells[1] + cache.cells[3]) / 2, rtol=1e-6)
     assert table.participants == tuple(f"sub-{row}" for row in range(5))
 
@@ -74,7 +73,7 @@ def test_packed_once_and_again_when_a_file_changes(people, monkeypatch):
     write(root / "out", "sub-2", values[2] * 2)
     _, cache = pack(table_of(root), (), root / "work")
     assert len(calls) == 15
-    np.testing.assert_allclose(cache.read(2), values[2] * 2, rtol=1e-3)
+    np.testing.assert_allclose(cache.read(2)[0], values[2] * 2, rtol=1e-3)
 
 
 def test_a_pack_that_was_broken_off_leaves_nothing(people, monkeypatch):
@@ -109,7 +108,7 @@ def test_what_a_killed_run_packed_goes_and_all_is_packed_again(people):
     assert left
     _, cache = pack(table_of(root), (), root / "work")
     assert not any(path.exists() for path in left)
-    np.testing.assert_allclose(cache.read(4), values[4], rtol=1e-3)
+    np.testing.assert_allclose(cache.read(4)[0], values[4], rtol=1e-3)
 
 
 def test_odd_images_are_named_or_left_out(people):
@@ -124,7 +123,7 @@ def test_odd_images_are_named_or_left_out(people):
     assert table.ages.tolist() == [20, 22, 24]
     assert table.sexes == ("F", "F", "F")
     assert [name for name, _ in table.left_out] == ["sub-1", "sub-3"]
-    np.testing.assert_allclose(cache.read(1), values[2], rtol=1e-3)
+    np.testing.assert_allclose(cache.read(1)[0], values[2], rtol=1e-3)
     with pytest.raises(BadDataset, match="Give --allow-missing"):
         pack(table_of(root), (), root / "work")  # the pack is there, and still says what is missing
 
@@ -144,7 +143,7 @@ def test_the_grid_of_most_is_the_grid(people):
         pack(table_of(root), (), root / "work")
     table, cache = pack(table_of(root), (), root / "work", allow_missing=True)
     assert table.participants == ("sub-1", "sub-2", "sub-3", "sub-4")
-    np.testing.assert_allclose(cache.read(0), values[1], rtol=1e-3)
+    np.testing.assert_allclose(cache.read(0)[0], values[1], rtol=1e-3)
 
 
 def test_some_rows_of_a_pack_are_not_copied(people):
@@ -155,7 +154,7 @@ def test_some_rows_of_a_pack_are_not_copied(people):
     for place, row in enumerate((4, 2)):
         np.testing.assert_array_equal(some.read(place), cache.read(row))
     np.testing.assert_array_equal(some.mean_cells([1]), cache.mean_cells([2]))
-    assert some.similarity_limit([0, 1]) == cache.similarity_limit([4, 2])
+    assert some.similarity_limits([0, 1]) == cache.similarity_limits([4, 2])
     assert some.name not in (cache.name, cache.keep([4, 1]).name) and cache.keep(range(5)) is cache
 
 
@@ -165,10 +164,13 @@ def test_tables_are_read_as_they_were_meant(people):
     (root / "p.tsv").write_text("\n".join(["participant_id\tage\tcode\tscore\tgroup", *lines]) + "\n")
     words = {"Description": "age in months", "Levels": {"-9": "not known"}}
     (root / "p.json").write_text(json.dumps({"age": words}))
-    found = find_images([root / "out"], [root / "p.tsv"], net_input("resnet"), group_column="group", where="age >= 21 and code != '00'")
+    found = find_images([root / "out"], [root / "p.tsv"], net_inputs("resnet"), group_column="group", where="age >= 21 and code != '00'")
     assert (found.participants, found.ages.tolist(), found.groups) == (("sub-1", "sub-3"), [21.0, 23.0], ("none", "none"))
     assert any("'none'" in said for said in found.problems)
-    scores = find_images([root / "out"], [root / "p.tsv"], net_input("resnet"), target="score", where="code == 1")
+    query = "20 < age < 24 and (`group` == 'none') & ~(code == 0)"
+    grouped = find_images([root / "out"], [root / "p.tsv"], net_inputs("resnet"), where=query)
+    assert grouped.participants == ("sub-1", "sub-3")
+    scores = find_images([root / "out"], [root / "p.tsv"], net_inputs("resnet"), target="score", where="code == 1")
     assert (scores.participants, scores.ages.tolist()) == (("sub-1", "sub-3", "sub-4"), [1.5, 3.5, 4.5])
 
 
@@ -176,7 +178,7 @@ def test_similarity_limit(people):
     _, cache = pack(table_of(people[0]), (), people[0] / "work")
     mean = cache.cells.mean(axis=0).ravel()
     lowest = min(np.corrcoef(cells.ravel(), mean)[0, 1] for cells in cache.cells)
-    assert cache.similarity_limit(range(5)) == pytest.approx(1 - 2 * (1 - lowest), abs=1e-6)
+    assert cache.similarity_limits(range(5)) == pytest.approx([1 - 2 * (1 - lowest)], abs=1e-6)
 
 
 def test_sessions_datasets_and_conditions(people):
@@ -186,9 +188,9 @@ def test_sessions_datasets_and_conditions(people):
     write(root / "two", "sub-9", values[0], "ses-1")
     (root / "q.tsv").write_text("participant_id\tsession_id\tage\tgroup\nsub-0\tses-1\t50\tx\nsub-0\tses-2\t52\ty\nsub-9\tses-1\tn/a\tx\n")
     phenotype = [root / "p.tsv", root / "q.tsv"]
-    both = find_images([root / "out", root / "two"], phenotype, net_input("resnet"))
+    both = find_images([root / "out", root / "two"], phenotype, net_inputs("resnet"))
     assert both.participants[-2:] == ("2:sub-0", "2:sub-0")
     assert both.ages[-2:].tolist() == [50, 52]
     assert (both.n_people, both.left_out) == (6, (("2:sub-9_ses-1", "no age"),))
-    one = find_images([root / "two"], [root / "q.tsv"], net_input("resnet"), where="group == 'y'", group_column="group")
+    one = find_images([root / "two"], [root / "q.tsv"], net_inputs("resnet"), where="group == 'y'", group_column="group")
     assert (one.sessions, one.groups) == (("ses-2",), ("y",))

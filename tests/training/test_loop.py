@@ -28,8 +28,8 @@ def cohort(n=24, signal=1.0, seed=0):
     ages = generator.uniform(20, 60, n)
     volumes = generator.normal(0, 0.3, (n, *SHAPE)).astype(np.float32) + 1
     volumes += signal * ((ages - 40) / 20)[:, None, None, None] * np.ones(SHAPE, np.float32)
-    scales = np.tile(np.array([[1.0, 0.0]], np.float32), (n, 1))
-    return Cohort(Cache(volumes.astype(np.float16), scales, volumes[:, ::3, ::3, ::3]), ages)
+    volumes, scales = volumes[:, None], np.tile(np.array([[1.0, 0.0]], np.float32), (n, 1, 1))
+    return Cohort(Cache(volumes.astype(np.float16), scales, volumes[..., ::3, ::3, ::3]), ages)
 
 
 def network(seed=0, kind="resnet", **more):
@@ -228,7 +228,7 @@ def test_convolved_once_trains_as_convolved_each_time(monkeypatch):
 
 def test_two_dimensions():
     people = cohort()
-    flat = Cohort(Cache(people.cache.volumes[:, :, :, 0], people.cache.scales, people.cache.cells), people.ages)
+    flat = Cohort(Cache(people.cache.volumes[..., 0], people.cache.scales, people.cache.cells), people.ages)
     net = build_net("mrinet", {"shape": (6, 7), "widths": (3, 4), "hidden": 5, "leak": 0.0})
     fitted = fit(net, flat, TRAIN, VALIDATION, Recipe(loss="mse", rate=0.02, epochs=4, augmentation="none"), seed=1)
     assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]

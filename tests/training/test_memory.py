@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from brainage_bids.bids.names import derivative_path
-from brainage_bids.models.inputs import net_input
 from brainage_bids.models.nets import build_net
 from brainage_bids.training.cache import Cache, pack
 from brainage_bids.training.forward import Cohort
-from brainage_bids.training.images import find_images
+from brainage_bids.training.images import find_images, net_inputs
 from brainage_bids.training.loop import fit
 from brainage_bids.training.objective import Recipe
 
@@ -46,7 +45,7 @@ def peak(root, count, freeze, monkeypatch):
     read = Cache.read
     monkeypatch.setattr(Cache, "read", lambda self, row: (found.append(own_megabytes()), read(self, row))[1])
     before = own_megabytes()
-    table, cache = pack(find_images([root / "out"], [root / "p.tsv"], net_input("resnet")), (), root / "work")
+    table, cache = pack(find_images([root / "out"], [root / "p.tsv"], net_inputs("resnet")), (), root / "work")
     found.append(own_megabytes())
     torch.manual_seed(0)
     net = build_net("mrinet", {"shape": SHAPE, "widths": (8,), "hidden": 4})

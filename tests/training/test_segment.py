@@ -228,7 +228,7 @@ def test_truth_on_a_finer_grid_is_halved_with_the_image(tmp_path):
 def test_labels_move_with_the_image(phantoms, tmp_path):
     root, _ = phantoms
     source, _, _ = packed_source([root], place(), label_set("tissues"), tmp_path / "work", augmentation="light")
-    marked = replace(source, labels=np.rint(100 * np.array([source.cache.read(row) for row in range(3)])).clip(0, 255).astype(np.uint8))
+    marked = replace(source, labels=np.rint(100 * np.array([source.cache.read(row)[0] for row in range(3)])).clip(0, 255).astype(np.uint8))
     marked = replace(marked, table=np.arange(256, dtype=np.uint8))
     moved = 0
     for seed in range(10):
@@ -250,7 +250,7 @@ def test_truth_on_another_grid_is_refused(phantoms, tmp_path):
         assert [who for who, _ in left_out] == ["sub-1"]
         image, found = source.fixed(1)
         np.testing.assert_array_equal(found, label_set("tissues").table()[labels[2]])
-        np.testing.assert_array_equal(image, np.asarray(source.cache.volumes[2], np.float32))
+        np.testing.assert_array_equal(image, np.asarray(source.cache.volumes[2, 0], np.float32))
     with pytest.raises(BadDataset, match="Give --allow-missing"):
         packed_source([root], place(), label_set("tissues"), tmp_path / "work")
     with pytest.raises(BadDataset, match="No image t1w_mni_2 with labels"):

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainage_bids.group.queries import rows_where
 from brainage_bids.records import BadConfiguration
+from brainage_bids.stats.queries import rows_where
 
 TABLE = {
     "age": [20.0, 40.0, None, 60.0],
