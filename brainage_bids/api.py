@@ -357,6 +357,7 @@ def _said(asked: Asked, session: Session, plan: Plan, notes: tuple[str, ...]) ->
 
     from brainage_bids.bids.estimates import estimate_rows
     from brainage_bids.bids.model_files import read_model_table
+    from brainage_bids.bids.tables import read_tsv
     from brainage_bids.models.features import read_volumes
     from brainage_bids.models.needs import Age, Table
     from brainage_bids.workflows import t1w
@@ -375,7 +376,9 @@ def _said(asked: Asked, session: Session, plan: Plan, notes: tuple[str, ...]) ->
         elif path.is_file():
             image = nib.load(path)
             maps[output.key] = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
-    volumes = read_volumes(*(output.path(plan.out_dir, session) for output in t1w.VOLUMES))
+    whole, regions = (output.path(plan.out_dir, session) for output in t1w.VOLUMES)
+    (skull,) = (row["eTIV"] for row in read_tsv(whole).rows)
+    volumes = read_volumes(whole, regions) | ({} if skull == "n/a" else {"eTIV": float(skull)})
     years = [row[name] for name in ("brain_age", "brain_age_sd", "brain_age_low", "brain_age_high")]
     notes = (*t1w.facts_of(session, plan.out_dir).get("Notes", []), *notes)
     flags = {flag: FLAGS[flag] for flag in estimate.flags}

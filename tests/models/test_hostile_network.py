@@ -83,6 +83,7 @@ def test_weights(folder, change, sentence, tmp_path, monkeypatch):
         (lambda heads: heads["architecture"].update(hidden=-1), "cannot be made of"),
         (lambda heads: heads["architecture"].update(hidden=6), "belong to another grid or network"),
         (lambda heads: heads["architecture"].update(widths="ab"), "cannot be made of"),
+        (lambda heads: heads["architecture"].update(widths=""), "cannot be made of"),
         (lambda heads: heads["architecture"].update(code="x"), "cannot be made of"),
         (lambda heads: heads["architecture"].update(shape=[16, 18, 17]), "do not fit each other"),
         (lambda heads: heads.update(steps=[{"step": "evil"}]), "no step 'evil'"),

@@ -39,5 +39,5 @@ def build_net(kind: str, architecture: Mapping[str, Any]) -> AgeNet:
     bins = architecture.get("bins")
     try:
         return made(**{**architecture, "bins": bins if isinstance(bins, Bins) else read_bins(bins)})
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise BadConfiguration(f"A network {kind} cannot be made of {dict(architecture)} ({error}).") from error
